@@ -1,0 +1,167 @@
+"""What one service replica sees: both tails, and what they feed: the projection, the deadlines, the watchers.
+
+There is one view a process, never one consumer a watcher. A watcher registers a `Feed` here and gets the messages of
+its request from then on; what came before, `watch` reads from the streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from types import TracebackType
+from typing import Self
+
+from jobs import subjects
+from jobs.broker import Broker, Stored
+from jobs.cursor import created_ns
+from jobs.deadlines import Deadlines
+from jobs.projection import Projection
+from jobs.publisher import read_record
+from jobs.record_pb2 import LogEntry, Record
+from jobs.subjects import LIVE, LOG, REQ, RequestKey, parse_request
+from jobs.tail import StreamTail
+
+FEED_EVENTS = 256
+POSITIONS_EVERY_S = 0.5
+WOKEN_AT_ONCE = 100
+FULL_SHARE = 0.8  # submissions are refused from here on, so that there is room to finish what was accepted
+
+
+class Feed:
+    """What arrives for one watcher. A feed that overflows is dead: its watcher reads the streams again."""
+
+    def __init__(self) -> None:
+        self.states: deque[tuple[int, Record]] = deque()
+        self.entries: deque[tuple[int, LogEntry]] = deque()
+        self.overflowed = False
+        self.woken = asyncio.Event()
+
+    def push(self, item: tuple[int, Record] | None, entry: tuple[int, LogEntry] | None) -> None:
+        """Add a state or an entry and wake the watcher."""
+        if self.overflowed or len(self.states) + len(self.entries) >= FEED_EVENTS:
+            self.overflowed = True
+        elif item is not None:
+            self.states.append(item)
+        elif entry is not None:
+            self.entries.append(entry)
+        self.woken.set()
+
+
+class LiveView:
+    """The view, as an async context manager: entering reads all states of REQ, however old."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.projection = Projection()
+        self.on_state: list[Callable[[Record], None]] = []
+        """Told of every state, from the first on; add to it before entering."""
+        self.closing = asyncio.Event()
+        self._feeds: defaultdict[RequestKey, set[Feed]] = defaultdict(set)
+        self._req = StreamTail(broker, REQ, f"{LIVE}req.>", self._apply_state)
+        self._log = StreamTail(broker, LOG, f"{LIVE}log.>", self._apply_entry, start_at_end=True)
+        self._deadlines = Deadlines(broker)
+        self.on_state.append(self._deadlines.consider)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._deadlines)
+            await stack.enter_async_context(self._log)
+            await stack.enter_async_context(self._req)
+            announcer = asyncio.create_task(self._announce_positions(), name="positions")
+            stack.callback(announcer.cancel)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        await self._stack.aclose()
+
+    def close(self) -> None:
+        """Tell all watchers to go elsewhere."""
+        self.closing.set()
+        for feeds in self._feeds.values():
+            for feed in feeds:
+                feed.woken.set()
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether both tails had everything at their last look."""
+        return self._req.caught_up and self._log.caught_up and self.broker.connected
+
+    @property
+    def stream_created(self) -> int:
+        """When REQ was created, in nanoseconds since 1970."""
+        return created_ns(self._req.created)
+
+    @property
+    def log_position(self) -> int:
+        """The LOG sequence up to which everything has been handed to the feeds."""
+        return self._log.position
+
+    @property
+    def full(self) -> bool:
+        """Whether REQ has reached the share of its space at which submissions are refused."""
+        return self._req.stored_bytes >= FULL_SHARE * self.broker.settings.max_queue_bytes
+
+    async def reached(self, seq: int, *, timeout_s: float = 2.0) -> bool:
+        """Wait until the projection has taken in everything up to `seq`; False if that takes too long."""
+        return await self._req.reached(seq, timeout_s=timeout_s)
+
+    @contextmanager
+    def register(self, key: RequestKey) -> Iterator[Feed]:
+        """A feed of one request's messages, from now until the end of the block."""
+        feed = Feed()
+        self._feeds[key].add(feed)
+        try:
+            yield feed
+        finally:
+            self._feeds[key].discard(feed)
+            if not self._feeds[key]:
+                del self._feeds[key]
+
+    @property
+    def watchers(self) -> int:
+        """How many feeds are registered."""
+        return sum(len(feeds) for feeds in self._feeds.values())
+
+    def _apply_state(self, stored: Stored) -> None:
+        if ".st." not in stored.subject:
+            return
+        key = parse_request(stored.subject)
+        record = read_record(stored)
+        self.projection.apply(key, stored.seq, record)
+        for tell in self.on_state:
+            tell(record)
+        for feed in self._feeds.get(key, ()):
+            feed.push((stored.seq, record), None)
+
+    def _apply_entry(self, stored: Stored) -> None:
+        key = subjects.parse_request(stored.subject)
+        entry = LogEntry.FromString(stored.data)
+        if entry.HasField("progress"):
+            self.projection.apply_progress(key, entry.progress)
+        for feed in self._feeds.get(key, ()):
+            feed.push(None, (stored.seq, entry))
+
+    async def _announce_positions(self) -> None:
+        """Wake those whose place has moved, not more often than twice a second and a few at a time."""
+        changes = self.projection.changes
+        announced: dict[RequestKey, int] = {}
+        while True:
+            await asyncio.sleep(POSITIONS_EVERY_S)
+            if self.projection.changes == changes:
+                continue
+            changes = self.projection.changes
+            now = {key: place for key in self._feeds if (place := self.projection.position(key)) is not None}
+            moved = [key for key, place in now.items() if announced.get(key) != place]
+            announced = now
+            for start in range(0, len(moved), WOKEN_AT_ONCE):
+                for key in moved[start : start + WOKEN_AT_ONCE]:
+                    for feed in self._feeds.get(key, ()):
+                        feed.woken.set()
+                await asyncio.sleep(0)  # steps and lines go between
