@@ -1,0 +1,13 @@
+"""What can go wrong with the object store, as far as a caller can act on it."""
+
+
+class StoreUnavailableError(RuntimeError):
+    """The object store is out of reach, overloaded or failing. The same call may succeed later."""
+
+
+class ObjectNotFoundError(LookupError):
+    """There is no object of this key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no object {key}")
+        self.key = key
