@@ -1,0 +1,1 @@
+"""Workers: one supervisor, one process per device, the models and everything between a request and its MP4."""

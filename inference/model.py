@@ -1,0 +1,135 @@
+"""The seam between a worker and the thing that makes pictures.
+
+A worker knows requests, leases and files; a model knows prompts, steps and pixels. They meet here and
+nowhere else: a `Generation` goes in, a `Clip` comes out, and a `Progress` carries news and cancellation.
+Nothing in this module imports torch, so that the simulated device stays light.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]
+"""Pictures in time: uint8, shape (frames, height, width, 3), RGB."""
+
+
+class Stage(StrEnum):
+    """What a running request is busy with, in the order in which it happens."""
+
+    PREPARE = "prepare"
+    DENOISE = "denoise"
+    DECODE = "decode"
+    INTERPOLATE = "interpolate"
+    ENCODE = "encode"
+    UPLOAD = "upload"
+
+
+class CancelledError(Exception):
+    """Raised out of `Progress` when the request is no longer wanted; models let it pass and clean up."""
+
+
+class InputError(Exception):
+    """The request can never succeed on this model, however often it is tried.
+
+    `field` is the path of the offending input field as in the contract, such as `prompt`.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class DeviceError(Exception):
+    """The device is lost or out of memory: the process must be replaced, and the request may be retried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What to make. Every value is resolved: nothing here has a default.
+
+    `width` and `height` are pixels of the finished video; `guidance_scale` is the factor of classifier-free
+    guidance; `export_fps` is the rate at which frames are shown, so duration = frames / export_fps.
+    """
+
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int
+    use_rife: bool
+    export_fps: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which weights these are: determinism is promised per identity.
+
+    `name` is the card's model name, `revision` the pinned revision and `digest` the SHA-256 over the weight
+    files (hexadecimal), or over the painter's version where there are no weights.
+    """
+
+    name: str
+    revision: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What a model made: frames at the size it denoised at, before interpolation and scaling."""
+
+    frames: Frames
+
+    @property
+    def width(self) -> int:
+        """Native width in pixels."""
+        return int(self.frames.shape[2])
+
+    @property
+    def height(self) -> int:
+        """Native height in pixels."""
+        return int(self.frames.shape[1])
+
+
+class Progress(Protocol):
+    """How work in progress speaks: stages are timed, steps are counted, lines are logged.
+
+    Every method is cheap, may be called from the device thread, and raises `CancelledError` when the
+    request is no longer wanted.
+    """
+
+    def stage(self, stage: Stage, total: int = 0) -> AbstractContextManager[None]:
+        """Enter a stage and measure it; `total` is its number of steps, 0 where it has none."""
+
+    def step(self, step: int) -> None:
+        """Say that `step` steps of the current stage are done, counted from 1."""
+
+    def log(self, message: str, *, level: str = "INFO") -> None:
+        """Add a line to the request's log. Levels: DEBUG, INFO, WARN, ERROR."""
+
+    def check(self) -> None:
+        """Say nothing, only look whether the request is still wanted: for the middle of a long step."""
+
+
+class VideoModel(Protocol):
+    """A loaded text-to-video model on one device. Called by one thread at a time."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which weights these are."""
+
+    def generate(self, generation: Generation, progress: Progress) -> Clip:
+        """Make the clip: the stages prepare, denoise and decode.
+
+        Raises:
+            CancelledError: out of `progress`; nothing of the request stays behind in the model.
+            InputError: the model can never make this.
+            DeviceError: the device is lost or out of memory.
+        """

@@ -1,0 +1,102 @@
+"""The simulated device: it takes its time as a real one does, and paints instead of denoising.
+
+For those who test their integration with the service, or plan capacity, without a GPU. Requests go through
+the same queue, stages, interpolation and encoding; only the model is another. No torch is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import numpy as np
+
+from inference.model import Clip, Frames, Generation, InputError, ModelIdentity, Progress, Stage
+from inference.painting import PAINTER_VERSION, paint
+
+SIMULATED_NAME = "simulated"
+"""The model's name on its card."""
+
+_CHUNK_FRAMES = 8  # decoding reports after as many frames as CogVideoX's does
+_LOOK_S = 0.05  # the longest sleep without looking whether the request is still wanted
+
+
+class SimulatedModel:
+    """A model that sleeps its steps and paints its frames, at any size.
+
+    The same prompt, seed and size give the same frames, byte for byte; the other parameters change only how
+    long they take.
+    """
+
+    def __init__(self, *, step_s: float = 0.02, decode_s: float = 0.0, frames: int = 49) -> None:
+        """Choose the pace.
+
+        `step_s` is slept a denoising step and `decode_s` in the whole decoding, on top of the painting,
+        which takes about half a second for 49 frames of 720 x 480. To plan for a real device put in what
+        a step takes on it. `frames` is the length of each clip.
+
+        Raises:
+            ValueError: a duration is negative, or there is no frame.
+        """
+        if step_s < 0 or decode_s < 0:
+            raise ValueError("durations cannot be negative")
+        if frames < 1:
+            raise ValueError("a clip has at least one frame")
+        self._step_s = step_s
+        self._decode_s = decode_s
+        self._frames = frames
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which painter this is."""
+        return ModelIdentity(
+            name=SIMULATED_NAME,
+            revision=PAINTER_VERSION,
+            digest=hashlib.sha256(PAINTER_VERSION.encode()).hexdigest(),
+        )
+
+    def generate(self, generation: Generation, progress: Progress) -> Clip:
+        """Sleep the steps, then paint the frames at the requested size.
+
+        Raises:
+            CancelledError: out of `progress`, at most 50 ms after it is due.
+            InputError: the size or the number of steps is not positive.
+        """
+        if generation.width < 1 or generation.height < 1:
+            raise InputError("video_size", "width and height must be positive")
+        if generation.num_inference_steps < 1:
+            raise InputError("num_inference_steps", "must be at least 1")
+        with progress.stage(Stage.PREPARE):
+            progress.check()
+        with progress.stage(Stage.DENOISE, total=generation.num_inference_steps):
+            for step in range(1, generation.num_inference_steps + 1):
+                _sleep(self._step_s, progress)
+                progress.step(step)
+        return Clip(self._paint(generation, progress))
+
+    def _paint(self, generation: Generation, progress: Progress) -> Frames:
+        frames = np.empty((self._frames, generation.height, generation.width, 3), np.uint8)
+        pictures = paint(
+            generation.prompt,
+            generation.seed,
+            frames=self._frames,
+            width=generation.width,
+            height=generation.height,
+        )
+        chunks = -(-self._frames // _CHUNK_FRAMES)
+        with progress.stage(Stage.DECODE, total=chunks):
+            for number, picture in enumerate(pictures):
+                frames[number] = picture
+                progress.check()
+                if number % _CHUNK_FRAMES == _CHUNK_FRAMES - 1 or number == self._frames - 1:
+                    _sleep(self._decode_s / chunks, progress)
+                    progress.step(number // _CHUNK_FRAMES + 1)
+        return frames
+
+
+def _sleep(seconds: float, progress: Progress) -> None:
+    """Sleep, looking out for cancellation."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        progress.check()
+        time.sleep(min(left, _LOOK_S))

@@ -1,0 +1,301 @@
+"""One worker process: it leases requests, renders them on its device, stores the videos and reports the results.
+
+asyncio speaks to the broker and the store; one thread owns the device. A request is claimed only when the device is
+free, so RUNNING never means waiting; while it is encoded and stored, the next one has the device. `_outcome` is the one
+place where exceptions become outcomes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+
+import structlog
+from cogreel.v1 import queue_pb2
+from cogreel.v1.queue_pb2 import Failure, SubmitRequest
+from cogreel.v1.video_pb2 import File, ImageSize, ModelVersion, VideoOutput
+
+from files import ObjectStore, StoreUnavailableError, video_key
+from inference.model import CancelledError, DeviceError, Generation, InputError, Stage, VideoModel
+from inference.progress import AttemptProgress
+from inference.render import FrameDoubler, Rendered, encode_frames, generate_frames
+from jobs import failpoints
+from jobs.broker import Broker
+from jobs.cards import input_of
+from jobs.control import answer_controls
+from jobs.deliveries import Deliveries
+from jobs.dispatch import Dispatcher, Lease
+from jobs.record_pb2 import Output, Record, State, Worker
+from jobs.streams import ensure_consumers, ensure_streams
+
+FINISHING_AT_ONCE = 2  # beyond that the device waits: frames take memory, and storing is slower than making them
+UPLOAD_WITHIN_S = 60.0
+UPLOAD_PAUSE_S = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker process needs to know.
+
+    `incarnation` is the random id of this run and `name` what people see; `endpoints` are served in turn. After
+    `drain` a running request has `grace_s` seconds to finish before it is handed back.
+    """
+
+    incarnation: str
+    name: str
+    endpoints: tuple[str, ...]
+    grace_s: float = 30.0
+
+
+class DeviceLostError(Exception):
+    """The device failed: this process must be replaced."""
+
+
+def generation_of(submission: SubmitRequest) -> Generation:
+    """What the model is asked to make, from a resolved submission."""
+    text = input_of(submission)
+    return Generation(
+        prompt=text.prompt,
+        negative_prompt=text.negative_prompt,
+        width=text.video_size.dimensions.width,
+        height=text.video_size.dimensions.height,
+        num_inference_steps=text.num_inference_steps,
+        guidance_scale=text.guidance_scale,
+        seed=text.seed,
+        use_rife=text.use_rife,
+        export_fps=text.export_fps,
+    )
+
+
+class VideoWorker:
+    """Serves requests with one model until drained or until its device is lost.
+
+    `on_leases` is told the reply subjects of the deliveries that are worked on, whenever they change, so that a
+    supervisor can hand them back should this process die.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        broker: Broker,
+        store: ObjectStore,
+        model: VideoModel,
+        doubler: FrameDoubler,
+        *,
+        on_leases: Callable[[list[str]], None] = lambda _: None,
+    ) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._store = store
+        self._model = model
+        self._doubler = doubler
+        self._on_leases = on_leases
+        self._replies: list[str] = []
+        self._draining = asyncio.Event()
+        self._out_of_time = False
+        self._ended = False
+        self._device_lost: DeviceError | None = None
+
+    def drain(self) -> None:
+        """Take no further request; finish or hand back the one that runs, then end."""
+        self._draining.set()
+
+    async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until drained.
+
+        Raises:
+            DeviceLostError: the device failed; the request that it failed in has been handed back.
+            BrokerUnavailableError: the queue cannot be set up.
+        """
+        settings = self._settings
+        await ensure_streams(self._broker)
+        await ensure_consumers(self._broker, settings.endpoints)
+        async with Deliveries(self._broker, settings.endpoints) as deliveries:
+            worker = Worker(incarnation=settings.incarnation, name=settings.name)
+            dispatcher = Dispatcher(self._broker, deliveries, worker)
+            with ThreadPoolExecutor(1, thread_name_prefix="device") as device:
+                async with answer_controls(
+                    self._broker, settings.incarnation, holds=dispatcher.holds, on_cancel=dispatcher.cancel
+                ):
+                    on_ready()
+                    _log.info("worker.ready", worker=settings.name, model=self._model.identity.name)
+                    serving = asyncio.create_task(self._serve_all(dispatcher, device), name="serving")
+                    draining = asyncio.create_task(self._draining.wait(), name="draining")
+                    await asyncio.wait({serving, draining}, return_when=asyncio.FIRST_COMPLETED)
+                    deliveries.close()
+                    await self._finish(serving)
+                    draining.cancel()
+
+    async def _finish(self, serving: asyncio.Task[None]) -> None:
+        """Let the running request finish within the grace time, or else hand it back; then end."""
+        await asyncio.wait({serving}, timeout=self._settings.grace_s)
+        self._out_of_time = True  # the device's thread sees it at its next step
+        await serving
+
+    async def _serve_all(self, dispatcher: Dispatcher, device: ThreadPoolExecutor) -> None:
+        """Take the next request whenever the device falls free, while earlier ones are encoded and stored."""
+        under_way = asyncio.Semaphore(1 + FINISHING_AT_ONCE)
+        attempts: set[asyncio.Task[None]] = set()
+        while not self._ended and self._device_lost is None:
+            await under_way.acquire()
+            device_free = asyncio.Event()
+            attempt = asyncio.create_task(self._attempt(dispatcher, device, device_free), name="attempt")
+            attempt.add_done_callback(lambda _: under_way.release())
+            attempts.add(attempt)
+            await device_free.wait()
+            for ended in [task for task in attempts if task.done()]:
+                attempts.discard(ended)
+                ended.result()
+        if attempts:
+            await asyncio.wait(attempts)
+        for ended in attempts:
+            ended.result()
+        if self._device_lost is not None:
+            raise DeviceLostError(str(self._device_lost)) from self._device_lost
+
+    async def _attempt(self, dispatcher: Dispatcher, device: ThreadPoolExecutor, device_free: asyncio.Event) -> None:
+        """Lease one request and see it through; sets `device_free` as soon as it needs the device no more."""
+        try:
+            async with dispatcher.next() as lease:
+                if lease is None:
+                    self._ended = True
+                    return
+                self._replies.append(lease.delivery.reply)
+                self._on_leases(list(self._replies))
+                structlog.contextvars.bind_contextvars(request_id=lease.record.request_id, attempt=lease.record.attempt)
+                await self._serve(lease, device, device_free)
+            self._replies.remove(lease.delivery.reply)
+            self._on_leases(list(self._replies))
+        finally:
+            device_free.set()
+
+    async def _serve(self, lease: Lease, device: ThreadPoolExecutor, device_free: asyncio.Event) -> None:
+        """Run one attempt to its outcome."""
+        failpoints.reach(failpoints.ATTEMPT_CLAIMED)
+        _log.info("attempt.started", endpoint=lease.record.endpoint)
+        identity = self._model.identity
+        lease.log.line(
+            f"Attempt {lease.record.attempt} on {self._settings.name} with {identity.name} at {identity.revision}.",
+            queue_pb2.LOG_LEVEL_INFO,
+        )
+        progress = AttemptProgress(
+            lease.log, asyncio.get_running_loop(), lambda: not (lease.lost.is_set() or self._out_of_time)
+        )
+        try:
+            output = await self._make(lease, device, device_free, progress)
+            if await lease.complete(output):
+                _log.info("attempt.completed", seconds=round(output.video.timings.total.ToMilliseconds() / 1000, 3))
+            else:
+                _log.info("attempt.superseded")
+                await self._remove_orphan(output.object_key)
+        except Exception as error:  # noqa: BLE001 - the one place where exceptions become outcomes
+            if isinstance(error, DeviceError):
+                self._device_lost = error
+            device_free.set()
+            await self._outcome(lease, error)
+
+    async def _make(
+        self, lease: Lease, device: ThreadPoolExecutor, device_free: asyncio.Event, progress: AttemptProgress
+    ) -> Output:
+        record = lease.record
+        generation = generation_of(record.submission)
+        file_name = f"{record.request_id}.mp4"
+        # By the place in the queue: a request that is submitted anew after its erasure has its id, and its own videos.
+        key = video_key(record.tenant, record.request_id, record.attempt, f"{record.queued_seq}.mp4")
+        with tempfile.TemporaryDirectory(prefix="cogreel-") as folder:
+            path = Path(folder) / file_name
+            frames = await asyncio.get_running_loop().run_in_executor(
+                device, generate_frames, self._model, self._doubler, generation, progress
+            )
+            device_free.set()
+            rendered = await asyncio.to_thread(encode_frames, frames, generation, path, progress)
+            with progress.stage(Stage.UPLOAD):
+                await self._upload(key, path, file_name, progress)
+        failpoints.reach(failpoints.ATTEMPT_UPLOADED)
+        output = self._output(record, generation, rendered, key, progress)
+        video = output.video
+        # Not by way of `progress`, which may say that it is not wanted any more: what is stored is worth finishing.
+        lease.log.line(
+            f"Stored {video.frames} frames of {video.size.width} x {video.size.height} at {video.fps} a second, "
+            f"{video.video.file_size} bytes, seed {video.seed}.",
+            queue_pb2.LOG_LEVEL_INFO,
+        )
+        return output
+
+    async def _upload(self, key: str, path: Path, file_name: str, progress: AttemptProgress) -> None:
+        """Store the video, waiting out a short absence of the store: the rendering behind it was dear."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + UPLOAD_WITHIN_S
+        while True:
+            try:
+                await self._store.put_file(key, path, content_type="video/mp4", file_name=file_name)
+            except StoreUnavailableError as error:
+                if loop.time() >= deadline:
+                    raise
+                _log.warning("upload.postponed", cause=str(error))
+                progress.log("The object store is out of reach; trying again.", level="WARN")
+                await asyncio.sleep(UPLOAD_PAUSE_S)
+            else:
+                return
+
+    def _output(
+        self, record: Record, generation: Generation, rendered: Rendered, key: str, progress: AttemptProgress
+    ) -> Output:
+        identity = self._model.identity
+        waited = record.started_time.ToDatetime(UTC) - record.queued_time.ToDatetime(UTC)
+        video = VideoOutput(
+            video=File(content_type="video/mp4", file_name=rendered.path.name, file_size=rendered.size_bytes),
+            timings=progress.timings(queue_s=waited.total_seconds()),
+            seed=generation.seed,
+            prompt=generation.prompt,
+            model=ModelVersion(name=identity.name, revision=identity.revision, digest=identity.digest),
+            size=ImageSize(width=rendered.width, height=rendered.height),
+            native_size=ImageSize(width=rendered.native_width, height=rendered.native_height),
+            frames=rendered.frames,
+            fps=rendered.fps,
+            sha256=rendered.sha256,
+        )
+        return Output(object_key=key, video=video)
+
+    async def _outcome(self, lease: Lease, error: Exception) -> None:
+        attempt = lease.record.attempt
+        if lease.record.state != State.STATE_RUNNING:
+            _log.error("attempt.fault_after_its_end", exc_info=error)
+            return
+        match error:
+            case CancelledError() if lease.lost.is_set():
+                _log.info("attempt.stopped")
+            case CancelledError():
+                _log.info("attempt.handed_back")
+                await lease.release()
+            case InputError():
+                reason = queue_pb2.FAILURE_REASON_INVALID_INPUT
+                await lease.fail(Failure(reason=reason, message=str(error), field=error.field, attempt=attempt))
+            case DeviceError():
+                await self._retry(lease, queue_pb2.FAILURE_REASON_DEVICE, f"the device failed: {error}")
+            case StoreUnavailableError():
+                await self._retry(lease, queue_pb2.FAILURE_REASON_STORE, "the object store stayed out of reach")
+            case _:
+                incident = secrets.token_hex(6)
+                _log.error("attempt.fault", incident=incident, exc_info=error)
+                message = f"a fault of the worker; its log has more under incident {incident}"
+                await self._retry(lease, queue_pb2.FAILURE_REASON_INTERNAL, message)
+
+    async def _retry(self, lease: Lease, reason: queue_pb2.FailureReason.ValueType, message: str) -> None:
+        _log.warning("attempt.failed", cause=message)
+        lease.log.line(message, queue_pb2.LOG_LEVEL_ERROR)
+        await lease.release(Failure(reason=reason, message=message, attempt=lease.record.attempt))
+
+    async def _remove_orphan(self, key: str) -> None:
+        try:
+            await self._store.remove(key)
+        except StoreUnavailableError as error:
+            _log.warning("orphan.left", key=key, cause=str(error))
