@@ -1,0 +1,1 @@
+"""The gRPC server: authentication, the servicers, validation, errors, health and reflection."""

@@ -1,0 +1,50 @@
+"""Who is calling: the API key in the call's metadata, looked up for every call, so that a revoked key stops at once."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+import grpc
+from cogreel.v1.admin_pb2 import ApiKey
+from cogreel.v1.errors_pb2 import ErrorReason
+from google.protobuf.message import Message
+
+from jobs.keys import KeyDirectory, KeyFormError, KeyRefusedError
+from service.errors import CallError
+
+_SCHEMES = ("bearer", "key")  # `Key` is the scheme of the hosted API
+
+caller: ContextVar[ApiKey] = ContextVar("caller")
+"""The key of the call that is being served."""
+
+
+def current_tenant() -> str:
+    """The tenant of the call that is being served."""
+    return caller.get().tenant
+
+
+async def authenticate(context: grpc.aio.ServicerContext[Message, Message], directory: KeyDirectory) -> ApiKey:
+    """The key in the metadata `authorization: Bearer <API key>`.
+
+    Raises:
+        CallError: it is missing, malformed, unknown or revoked.
+        BrokerUnavailableError: it cannot be looked up.
+    """
+    metadata = {str(name).lower(): value for name, value in context.invocation_metadata() or ()}
+    given = metadata.get("authorization")
+    if given is None:
+        raise _refused("This call needs an API key, in the metadata `authorization: Bearer <API key>`.")
+    text = given if isinstance(given, str) else given.decode("latin-1")
+    scheme, _, credentials = text.strip().partition(" ")
+    if scheme.lower() not in _SCHEMES:
+        raise _refused("The metadata `authorization` must have the form `Bearer <API key>`.")
+    try:
+        return await directory.authenticate(credentials.strip())
+    except KeyFormError as error:
+        raise _refused(f"The API key is malformed: {error}.") from error
+    except KeyRefusedError as error:
+        raise _refused("The API key is unknown or revoked.") from error
+
+
+def _refused(message: str) -> CallError:
+    return CallError(ErrorReason.ERROR_REASON_UNAUTHENTICATED, message)

@@ -1,0 +1,104 @@
+"""What happens to every call of the contract: authenticate, validate, serve, and turn what goes wrong into a status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import grpc
+import structlog
+from cogreel.v1.errors_pb2 import ErrorReason
+from google.protobuf.message import Message
+
+from jobs.keys import KeyDirectory
+from service.authentication import authenticate, caller
+from service.errors import CallError, explain
+from service.validation import check
+
+_PACKAGE = "/cogreel.v1."
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+_log = structlog.get_logger(__name__)
+
+Context = grpc.aio.ServicerContext[Message, Message]
+Answer = Callable[[Message, Context], Awaitable[Message]]
+Stream = Callable[[Message, Context], AsyncIterator[Message]]
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the methods of `cogreel.v1`; health and reflection stay open to anyone."""
+
+    def __init__(self, directory: KeyDirectory) -> None:
+        self._directory = directory
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[_Request, _Response] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[_Request, _Response] | None:
+        """Hand out the method's handler with everything around it."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith(_PACKAGE):
+            return handler
+        if handler.request_streaming and handler.response_streaming:
+            raise NotImplementedError(f"{method}: no method of the contract streams both ways")
+        # A handler is a named tuple, whose functions the stubs type as the synchronous server calls them.
+        wrapped: dict[str, object] = {}
+        for kind in ("unary_unary", "stream_unary"):
+            if (answer := getattr(handler, kind)) is not None:
+                wrapped[kind] = self._answering(method, answer, checked=kind == "unary_unary")
+        if (stream := getattr(handler, "unary_stream")) is not None:  # noqa: B009 - as above
+            wrapped["unary_stream"] = self._streaming(method, stream)
+        replace: Callable[..., grpc.RpcMethodHandler[_Request, _Response]] = getattr(handler, "_replace")  # noqa: B009
+        return replace(**wrapped)
+
+    def _answering(self, method: str, serve: Answer, *, checked: bool) -> Answer:
+        async def answer(request: Message, context: Context) -> Message:
+            began = time.monotonic()
+            try:
+                caller.set(await authenticate(context, self._directory))
+                if checked:
+                    check(request)
+                return await serve(request, context)
+            except Exception as error:
+                await _refuse(method, context, error, began)
+                raise AssertionError("unreachable: abort raises") from error
+
+        return answer
+
+    def _streaming(self, method: str, serve: Stream) -> Stream:
+        async def stream(request: Message, context: Context) -> AsyncIterator[Message]:
+            began = time.monotonic()
+            try:
+                caller.set(await authenticate(context, self._directory))
+                check(request)
+                async for response in serve(request, context):
+                    yield response
+            except Exception as error:  # noqa: BLE001 - as above
+                await _refuse(method, context, error, began)
+
+        return stream
+
+
+async def _refuse(method: str, context: Context, error: Exception, began: float) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    told = explain(error)
+    key = caller.get(None)
+    _log.info(
+        "call.refused",
+        method=method.rpartition("/")[2],
+        code=told.code.name,
+        reason=ErrorReason.Name(told.reason).removeprefix("ERROR_REASON_"),
+        message=told.message,
+        tenant=key.tenant if key is not None else None,
+        seconds=round(time.monotonic() - began, 4),
+    )
+    await context.abort_with_status(told.status())
+
+
+def unimplemented(method: str) -> CallError:
+    """The call is in the contract and not served by this version."""
+    return CallError(ErrorReason.ERROR_REASON_UNIMPLEMENTED, f"This version does not serve {method}.")

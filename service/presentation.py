@@ -1,0 +1,101 @@
+"""How a record looks to its caller: internal states folded, object keys turned into URLs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cogreel.v1.queue_pb2 import LogLine, Progress, RequestStatus, WatchStatusResponse
+from cogreel.v1.video_pb2 import VideoOutput
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from jobs import cursor, states
+from jobs.cards import input_of
+from jobs.cursor import Place
+from jobs.merge import EntryEvent, Event, StateEvent, TruncatedEvent
+from jobs.record_pb2 import Output, Record, State
+from jobs.watch import CheckpointEvent, PositionEvent
+
+
+def status_of(record: Record, *, position: int | None = None, progress: Progress | None = None) -> RequestStatus:
+    """A record as its caller sees it."""
+    return RequestStatus(
+        request_id=record.request_id,
+        endpoint=record.endpoint,
+        state=states.PUBLIC[record.state],
+        priority=record.priority,
+        position=position if record.state in states.WAITING else None,
+        attempt=record.attempt,
+        max_attempts=record.max_attempts,
+        progress=progress if record.state == State.STATE_RUNNING else None,
+        failure=record.failure if record.HasField("failure") else None,
+        failed_attempts=record.failed_attempts,
+        queued_time=record.queued_time,
+        started_time=record.started_time if record.HasField("started_time") else None,
+        finished_time=record.finished_time if record.HasField("finished_time") else None,
+        worker=record.worker.name,
+        seed=input_of(record.submission).seed,
+        held=record.state == State.STATE_HELD,
+    )
+
+
+def output_of(output: Output, presign: Callable[[str, str], str]) -> VideoOutput:
+    """A result with a URL made for this call: `presign` takes an object key and a file name."""
+    video = VideoOutput()
+    video.CopyFrom(output.video)
+    video.video.url = presign(output.object_key, video.video.file_name)
+    return video
+
+
+def lines_of(entries: list[EntryEvent | TruncatedEvent]) -> tuple[list[LogLine], bool]:
+    """The log lines among entries, and whether older ones have expired."""
+    lines = [e.entry.line for e in entries if isinstance(e, EntryEvent) and e.entry.HasField("line")]
+    return lines, any(isinstance(e, TruncatedEvent) for e in entries)
+
+
+def latest_progress(entries: list[EntryEvent | TruncatedEvent]) -> Progress | None:
+    """The last step or stage among entries."""
+    steps = (e.entry.progress for e in reversed(entries) if isinstance(e, EntryEvent) and e.entry.HasField("progress"))
+    return next(steps, None)
+
+
+def response_to(
+    event: Event | PositionEvent | CheckpointEvent,
+    *,
+    request_id: str,
+    stream_created: int,
+    position: Callable[[], int | None],
+) -> WatchStatusResponse:
+    """An event as it goes over the wire, with the cursor that resumes after it."""
+    response = WatchStatusResponse(cursor=_cursor(event.place, request_id, stream_created))
+    match event:
+        case StateEvent(record=record):
+            response.state.CopyFrom(status_of(record, position=position()))
+            response.time.CopyFrom(_moment_of(record))
+        case EntryEvent(entry=entry):
+            response.time.CopyFrom(entry.time)
+            if entry.HasField("line"):
+                response.log.CopyFrom(entry.line)
+            else:
+                response.progress.CopyFrom(entry.progress)
+        case TruncatedEvent(attempt=attempt):
+            response.log_truncated.attempt = attempt
+            response.time.GetCurrentTime()
+        case PositionEvent(position=place_in_line):
+            response.position.position = place_in_line
+            response.time.GetCurrentTime()
+        case CheckpointEvent():
+            response.checkpoint.SetInParent()
+            response.time.GetCurrentTime()
+    return response
+
+
+def _cursor(place: Place, request_id: str, stream_created: int) -> str:
+    return cursor.encode(place, request_id=request_id, stream_created=stream_created)
+
+
+def _moment_of(record: Record) -> Timestamp:
+    if record.HasField("finished_time"):
+        return record.finished_time
+    if record.HasField("started_time"):
+        return record.started_time
+    return record.queued_time

@@ -1,0 +1,191 @@
+"""QueueService over the queue. Meaning lives in `jobs` and words in `presentation`, so methods are a few lines."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import grpc
+import structlog
+from cogreel.v1 import queue_pb2_grpc
+from cogreel.v1.errors_pb2 import ErrorReason
+from cogreel.v1.queue_pb2 import (
+    CancelRequest,
+    CancelResponse,
+    FailureReason,
+    GetResultRequest,
+    GetResultResponse,
+    GetStatusRequest,
+    GetStatusResponse,
+    ListRequestsRequest,
+    ListRequestsResponse,
+    RequestStatus,
+    SubmitRequest,
+    SubmitResponse,
+    WatchStatusRequest,
+    WatchStatusResponse,
+)
+
+from files import ObjectStore
+from jobs.cards import input_of
+from jobs.errors import Violation
+from jobs.queue import Queue
+from jobs.record_pb2 import Record, State
+from jobs.states import WAITING, public_name
+from jobs.subjects import RequestKey
+from jobs.view import LiveView
+from service.authentication import current_tenant
+from service.errors import CallError
+from service.presentation import latest_progress, lines_of, output_of, response_to, status_of
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueServiceSettings:
+    """`url_validity_s` is how long a presigned URL works; `checkpoint_s` how long a watch may be silent."""
+
+    url_validity_s: int = 3600
+    checkpoint_s: float = 15.0
+
+
+def _key(request_id: str) -> RequestKey:
+    return RequestKey(current_tenant(), str(uuid.UUID(request_id)))
+
+
+class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
+    """Serves one replica's queue and view; URLs come from the store, without asking it."""
+
+    def __init__(self, queue: Queue, view: LiveView, store: ObjectStore, settings: QueueServiceSettings) -> None:
+        self._queue = queue
+        self._view = view
+        self._store = store
+        self._settings = settings
+
+    async def Submit(
+        self, request: SubmitRequest, context: grpc.aio.ServicerContext[SubmitRequest, SubmitResponse]
+    ) -> SubmitResponse:
+        """See the contract."""
+        _refuse_unserved(request)
+        submitted = await self._queue.submit(current_tenant(), request)
+        record = submitted.record
+        _log.info(
+            "request.submitted",
+            request_id=record.request_id,
+            tenant=record.tenant,
+            endpoint=record.endpoint,
+            existing=submitted.existing,
+        )
+        return SubmitResponse(request_id=record.request_id, status=self._status(record), existing=submitted.existing)
+
+    async def GetStatus(
+        self, request: GetStatusRequest, context: grpc.aio.ServicerContext[GetStatusRequest, GetStatusResponse]
+    ) -> GetStatusResponse:
+        """See the contract."""
+        key = _key(request.request_id)
+        record = await self._queue.read(key)
+        progress = self._queue.progress(key)
+        unseen = record.state == State.STATE_RUNNING and progress is None
+        if not request.with_logs and not unseen:
+            return GetStatusResponse(status=self._status(record))
+        entries = await self._queue.entries(key)
+        status = status_of(record, position=self._queue.position(key), progress=progress or latest_progress(entries))
+        if not request.with_logs:
+            return GetStatusResponse(status=status)
+        lines, truncated = lines_of(entries)
+        return GetStatusResponse(status=status, logs=lines, logs_truncated=truncated)
+
+    async def WatchStatus(
+        self, request: WatchStatusRequest, context: grpc.aio.ServicerContext[WatchStatusRequest, WatchStatusResponse]
+    ) -> AsyncIterator[WatchStatusResponse]:
+        """See the contract."""
+        key = _key(request.request_id)
+        cursor_text = request.cursor if request.HasField("cursor") else None
+        events = self._queue.watch(key, cursor_text=cursor_text, checkpoint_s=self._settings.checkpoint_s)
+        async for event in events:
+            yield response_to(
+                event,
+                request_id=key.request_id,
+                stream_created=self._view.stream_created,
+                position=lambda: self._queue.position(key),
+            )
+
+    async def GetResult(
+        self, request: GetResultRequest, context: grpc.aio.ServicerContext[GetResultRequest, GetResultResponse]
+    ) -> GetResultResponse:
+        """See the contract."""
+        record = await self._queue.read(_key(request.request_id), ended=True)
+        if record.state != State.STATE_COMPLETED:
+            raise _no_result(record)
+
+        def presign(object_key: str, file_name: str) -> str:
+            return self._store.presign_get(
+                object_key, self._settings.url_validity_s, file_name=file_name, content_type="video/mp4"
+            )
+
+        return GetResultResponse(request_id=record.request_id, video=output_of(record.output, presign))
+
+    async def Cancel(
+        self, request: CancelRequest, context: grpc.aio.ServicerContext[CancelRequest, CancelResponse]
+    ) -> CancelResponse:
+        """See the contract."""
+        record = await self._queue.cancel(_key(request.request_id))
+        _log.info("request.cancelled", request_id=record.request_id, tenant=record.tenant)
+        return CancelResponse(status=self._status(record))
+
+    async def ListRequests(
+        self, request: ListRequestsRequest, context: grpc.aio.ServicerContext[ListRequestsRequest, ListRequestsResponse]
+    ) -> ListRequestsResponse:
+        """See the contract."""
+        records, next_page_token = await self._queue.list(current_tenant(), request)
+        return ListRequestsResponse(
+            requests=[self._status(record) for record in records], next_page_token=next_page_token
+        )
+
+    def _status(self, record: Record) -> RequestStatus:
+        key = RequestKey(record.tenant, record.request_id)
+        return status_of(record, position=self._queue.position(key), progress=self._queue.progress(key))
+
+
+def _refuse_unserved(request: SubmitRequest) -> None:
+    """Refuse options of the contract that this version would take without honouring them."""
+    unserved = []
+    kind = request.WhichOneof("input")
+    if kind in {"image_to_video", "video_to_video"}:
+        unserved.append(Violation(kind, "this version makes videos from text only"))
+    if request.HasField("webhook_url"):
+        unserved.append(Violation("webhook_url", "this version delivers no webhooks"))
+    if input_of(request).loras:
+        unserved.append(Violation(f"{kind}.loras", "this version loads no LoRAs"))
+    if unserved:
+        options = " and ".join(violation.field for violation in unserved)
+        raise CallError(
+            ErrorReason.ERROR_REASON_UNIMPLEMENTED,
+            f"This version does not serve {options}; leave it out.",
+            violations=unserved,
+        )
+
+
+def _no_result(record: Record) -> CallError:
+    request_id, resource = record.request_id, ("request", record.request_id)
+    if record.state == State.STATE_CANCELLED:
+        return CallError(
+            ErrorReason.ERROR_REASON_REQUEST_CANCELLED, f"Request {request_id} was cancelled.", resource=resource
+        )
+    if record.state == State.STATE_FAILED:
+        failure = FailureReason.Name(record.failure.reason).removeprefix("FAILURE_REASON_")
+        return CallError(
+            ErrorReason.ERROR_REASON_REQUEST_FAILED,
+            f"Request {request_id} failed: {record.failure.message}",
+            metadata={"failure": failure, "attempts": str(record.attempt), "field": record.failure.field},
+            resource=resource,
+        )
+    state = public_name(record.state)
+    waits = "waits in the queue" if record.state in WAITING else "is running"
+    return CallError(
+        ErrorReason.ERROR_REASON_REQUEST_NOT_FINISHED,
+        f"Request {request_id} {waits}; watch it until it is COMPLETED.",
+        metadata={"state": state},
+        resource=resource,
+    )

@@ -1,0 +1,121 @@
+"""The gRPC server of one replica, put together from its parts, with the limits that it was measured to need."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc
+import structlog
+from cogreel.v1 import admin_pb2, queue_pb2, queue_pb2_grpc, storage_pb2
+from cogreel.v1.admin_pb2 import ModelCard
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from files import ObjectStore
+from jobs.broker import Broker
+from jobs.keys import KeyDirectory
+from jobs.queue import Queue
+from jobs.streams import ensure_consumers, ensure_streams
+from jobs.view import LiveView
+from service.interceptor import CallInterceptor
+from service.queue_servicer import QueueServicer, QueueServiceSettings
+from service.sweeper import Sweeper, SweeperSettings
+from service.unserved import add_unserved
+
+MAX_RECEIVE_BYTES = 32 * 1024**2  # so that a data URI of 24 MiB fits
+QUEUE_SERVICE = queue_pb2.DESCRIPTOR.services_by_name["QueueService"].full_name
+HEALTH_EVERY_S = 0.5
+
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
+    ("grpc.max_send_message_length", MAX_RECEIVE_BYTES),
+    # At the defaults a burst of more than 1,000 calls not yet accepted fails with CANCELLED.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),  # a minute by default, and it overrides the line above
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.so_reuseport", 0),
+]
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """`address` is host:port to listen on, port 0 for any free one.
+
+    `grace_s` is how long calls may take to finish when the server stops; `max_concurrent_calls` bounds the load.
+    """
+
+    address: str = "127.0.0.1:50051"
+    grace_s: float = 5.0
+    max_concurrent_calls: int = 20_000
+    queue: QueueServiceSettings = field(default_factory=QueueServiceSettings)
+    sweeper: SweeperSettings = field(default_factory=SweeperSettings)
+
+
+@asynccontextmanager
+async def serving(
+    settings: ServerSettings, broker: Broker, store: ObjectStore, cards: Mapping[str, ModelCard]
+) -> AsyncIterator[int]:
+    """Serve while the block runs; gives the port. Leaving ends all watches, so that their callers go elsewhere.
+
+    Raises:
+        BrokerUnavailableError: the streams cannot be set up.
+        OSError: the address cannot be listened on.
+    """
+    await ensure_streams(broker, update=True)
+    await ensure_consumers(broker, cards)
+    async with AsyncExitStack() as stack:
+        directory = await stack.enter_async_context(KeyDirectory(broker))
+        view = LiveView(broker)
+        await stack.enter_async_context(Sweeper(settings.sweeper, broker, view, store))
+        await stack.enter_async_context(view)
+        server = grpc.aio.server(
+            options=_OPTIONS,
+            interceptors=[CallInterceptor(directory)],
+            maximum_concurrent_rpcs=settings.max_concurrent_calls,
+        )
+        queue_pb2_grpc.add_QueueServiceServicer_to_server(
+            QueueServicer(Queue(broker, view, cards), view, store, settings.queue), server
+        )
+        add_unserved(server)
+        checks = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        described = [
+            descriptor.full_name
+            for module in (queue_pb2, storage_pb2, admin_pb2, health_pb2)
+            for descriptor in module.DESCRIPTOR.services_by_name.values()
+        ]
+        reflection.enable_server_reflection((*described, reflection.SERVICE_NAME), server)
+        try:
+            port = server.add_insecure_port(settings.address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {settings.address}: {error}") from error
+        await server.start()
+        reporter = asyncio.create_task(_report_health(checks, view, directory), name="health")
+        _log.info("service.listening", address=settings.address, port=port)
+        try:
+            yield port
+        finally:
+            reporter.cancel()
+            await checks.enter_graceful_shutdown()
+            view.close()
+            await server.stop(settings.grace_s)
+
+
+async def _report_health(checks: health.aio.HealthServicer, view: LiveView, directory: KeyDirectory) -> None:
+    """Keep the health of the process and of the queue current: healthy is who sees everything."""
+    serving_status = health_pb2.HealthCheckResponse.SERVING
+    not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
+    while True:
+        await checks.set("", serving_status)
+        await checks.set(QUEUE_SERVICE, serving_status if view.caught_up and directory.caught_up else not_serving)
+        await asyncio.sleep(HEALTH_EVERY_S)
