@@ -1,0 +1,133 @@
+"""The process of one device: loads the model, then works off requests. Its supervisor starts it; nobody else does.
+
+It reports to the supervisor by lines on a pipe, whose file descriptor stands in COGREEL_REPORT_FD.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+
+import structlog
+
+from files import ObjectStore, StoreUnavailableError
+from host.logs import configure_logs
+from host.settings import Settings, read_settings
+from host.signals import stop_event
+from inference.loading import CardMismatchError, ModelSettings, card_for, load, model_name
+from inference.model import DeviceError, VideoModel
+from inference.render import FrameDoubler
+from inference.rife import RifeWeightsError
+from inference.small_model import SMALL_NAME, SMALL_REVISION, build_small_model
+from inference.supervisor import leases_report, ready_report
+from inference.weights import ModelLoadError
+from inference.worker import DeviceLostError, VideoWorker, WorkerSettings
+from jobs.broker import Broker
+from jobs.cards import CardError
+from jobs.errors import BrokerUnavailableError
+
+MISCONFIGURED = 78  # EX_CONFIG of sysexits.h
+Loaded = tuple[VideoModel, FrameDoubler, tuple[str, ...]]
+DEVICE_LOST = 70  # EX_SOFTWARE
+
+_log = structlog.get_logger(__name__)
+
+
+class Reports:
+    """The pipe to the supervisor; without one, nothing is reported."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        given = environment.get("COGREEL_REPORT_FD")
+        self._descriptor = int(given) if given else None
+
+    def send(self, line: str) -> None:
+        """Write a line. A supervisor that is gone takes this process with it, so a broken pipe means nothing."""
+        if self._descriptor is not None:
+            try:
+                os.write(self._descriptor, f"{line}\n".encode())
+            except BrokenPipeError:
+                self._descriptor = None
+
+
+def load_model(settings: Settings, device: str) -> Loaded:
+    """Load the model of these settings onto a device, and find the endpoints whose cards are for it.
+
+    Raises:
+        CardMismatchError: no endpoint's card is for this model.
+        CardError, ModelLoadError, DeviceError, RifeWeightsError: something is missing or does not fit.
+    """
+    cards = settings.cards()
+    card = card_for(model_name(settings.model, device), cards.values())
+    model = settings.model
+    if card.name == SMALL_NAME:
+        model = str(build_small_model(settings.models_directory.expanduser() / f"small-{SMALL_REVISION}"))
+    wanted = ModelSettings(
+        device=device,
+        model=model,
+        rife_directory=settings.rife_directory.expanduser(),
+        simulated_step_s=settings.simulated_step_s,
+        cpu_threads=settings.cpu_threads,
+    )
+    video_model, doubler = load(wanted, card)
+    return video_model, doubler, tuple(endpoint for endpoint, served in cards.items() if served == card)
+
+
+async def work(settings: Settings, incarnation: str, device: str, loaded: Loaded, reports: Reports) -> None:
+    """Work off requests until SIGTERM.
+
+    Raises:
+        DeviceLostError: the device failed.
+        BrokerUnavailableError, StoreUnavailableError: an engine cannot be reached.
+    """
+    stopped = stop_event()
+    model, doubler, endpoints = loaded
+    async with Broker(settings.broker(f"worker {device}")) as broker:
+        store = ObjectStore(settings.store())
+        await store.ensure_bucket()
+        worker = VideoWorker(
+            WorkerSettings(
+                incarnation=incarnation,
+                name=f"{settings.worker_name}/{device}",
+                endpoints=endpoints,
+                grace_s=settings.worker_grace_s,
+            ),
+            broker,
+            store,
+            model,
+            doubler,
+            on_leases=lambda replies: reports.send(leases_report(replies)),
+        )
+
+        async def drain_when_stopped() -> None:
+            await stopped.wait()
+            worker.drain()
+
+        drainer = asyncio.create_task(drain_when_stopped())
+        try:
+            await worker.run(on_ready=lambda: reports.send(ready_report()))
+        finally:
+            drainer.cancel()
+
+
+def main() -> int:
+    """Run the process; returns its exit status."""
+    settings = read_settings()
+    configure_logs(settings.log_format, settings.log_level)
+    device = os.environ["COGREEL_DEVICE"]
+    structlog.contextvars.bind_contextvars(device=device)
+    try:
+        loaded = load_model(settings, device)
+        asyncio.run(work(settings, os.environ["COGREEL_INCARNATION"], device, loaded, Reports(os.environ)))
+    except (CardError, CardMismatchError, ModelLoadError, RifeWeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what an operator reads first
+        return MISCONFIGURED
+    except (DeviceError, DeviceLostError, BrokerUnavailableError, StoreUnavailableError) as error:
+        _log.error("worker.stopped", cause=str(error))
+        return DEVICE_LOST
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The service process: the gRPC server over the broker and the store."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+
+from cogreel.v1.admin_pb2 import ModelCard
+
+from files import ObjectStore
+from host.settings import Settings
+from host.signals import stop_event, until_stopped
+from jobs.broker import Broker
+from service.server import serving
+
+RETRY_S = 1.0
+
+
+class ListenError(Exception):
+    """The address may not be listened on."""
+
+
+def check_address(settings: Settings) -> None:
+    """Refuse to listen beyond this machine without TLS, unless that is said to be meant.
+
+    Raises:
+        ListenError: the address is not a loopback address, and `insecure` is not set.
+    """
+    host = settings.listen.rpartition(":")[0].strip("[]")
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback and not settings.insecure:
+        raise ListenError(
+            f"{settings.listen} can be reached from other machines, and this server speaks no TLS: prompts and API "
+            "keys would travel in the clear. Put a TLS proxy in front and listen on 127.0.0.1, or say --insecure."
+        )
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises:
+        BrokerUnavailableError: NATS cannot be reached.
+        CardError: a model card cannot be read.
+        ListenError, OSError: the address cannot be listened on.
+    """
+    check_address(settings)
+    cards = settings.cards()
+    await until_stopped(_serve(settings, cards), stop_event())
+
+
+async def _serve(settings: Settings, cards: dict[str, ModelCard]) -> None:
+    async with Broker(settings.broker("service")) as broker:
+        store = ObjectStore(settings.store())
+        async with serving(settings.server(), broker, store, cards):
+            await asyncio.Event().wait()

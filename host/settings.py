@@ -1,0 +1,174 @@
+"""The settings of every process: one frozen object, read from the environment (`COGREEL_*`), documented field by field.
+
+A process that starts others hands its settings on by the environment too, so there is one way in.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Literal
+
+from cogreel.v1.admin_pb2 import ModelCard
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as PydanticSettingsError
+
+from files import ObjectStoreSettings
+from jobs.broker import BrokerSettings
+from jobs.cards import load_card
+from service.queue_servicer import QueueServiceSettings
+from service.server import ServerSettings
+from service.sweeper import SweeperSettings
+
+HOSTED_ENDPOINT = "fal-ai/cogvideox-5b"
+
+
+class Settings(BaseSettings):
+    """Every setting of every process; each process reads those that concern it."""
+
+    model_config = SettingsConfigDict(env_prefix="COGREEL_", frozen=True, extra="ignore")
+
+    nats_url: SecretStr = SecretStr("nats://127.0.0.1:4222")
+    """NATS servers, comma-separated, with credentials: nats://user:password@host:port."""
+    nats_replicas: int = Field(default=1, ge=1, le=5)
+    """In how many copies the streams are kept: 1 alone, 3 in a cluster."""
+    queue_max_bytes: int = Field(default=2 * 1024**3, gt=0)
+    """Bytes that the queue's records may take; submissions are refused at 80 % of it."""
+    log_max_bytes: int = Field(default=2 * 1024**3, gt=0)
+    """Bytes that steps and log lines may take; the oldest are dropped."""
+    log_age_s: float = Field(default=7 * 24 * 3600, gt=0)
+    """Seconds for which steps and log lines are kept."""
+
+    s3_endpoint: str = "127.0.0.1:9000"
+    """The S3 server, host:port."""
+    s3_access_key: str = ""
+    """Its access key."""
+    s3_secret_key: SecretStr = SecretStr("")
+    """Its secret key."""
+    s3_bucket: str = "cogreel"
+    """The bucket, made if it does not exist."""
+    s3_region: str = "us-east-1"
+    """The region, part of every signature."""
+    s3_secure: bool = False
+    """Whether the S3 server speaks TLS."""
+    s3_public_endpoint: str | None = None
+    """The name under which callers reach the S3 server, if it is another."""
+    s3_public_secure: bool = True
+    """Whether it speaks TLS under that name."""
+
+    listen: str = "127.0.0.1:50051"
+    """Where the gRPC server listens, host:port."""
+    insecure: bool = False
+    """Whether it may listen beyond this machine without TLS."""
+    endpoints: dict[str, str] = {HOSTED_ENDPOINT: "cogvideox-5b"}
+    """Which model card serves which endpoint: a built-in card's name or the path of a JSON file. JSON."""
+    url_validity_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
+    """Seconds for which a presigned URL works."""
+    checkpoint_s: float = Field(default=15.0, gt=0)
+    """Seconds for which a watch may be silent before a checkpoint is sent."""
+    retention_s: float = Field(default=7 * 24 * 3600, ge=60)
+    """Seconds for which a request and its video are kept after its end, where the caller did not say."""
+    shutdown_grace_s: float = Field(default=5.0, ge=0)
+    """Seconds for which calls may finish when the service stops."""
+
+    model: str = "zai-org/CogVideoX-5b"
+    """A hub id, a directory in diffusers format, or `small` for the built-in small model."""
+    devices: str = "cuda:0"
+    """Devices of this machine's workers, comma-separated: cuda:N, cpu, simulated. One process each."""
+    rife_directory: Path = Path("~/.cache/cogreel/rife")
+    """Where `cogreeld fetch-rife` puts the weights of RIFE."""
+    models_directory: Path = Path("~/.cache/cogreel/models")
+    """Where the small model is built."""
+    cpu_threads: int = Field(default=1, ge=1)
+    """Threads that torch computes with on a CPU."""
+    simulated_step_s: float = Field(default=0.02, ge=0)
+    """Seconds that the simulated device sleeps a denoising step."""
+    worker_name: str = Field(default_factory=socket.gethostname)
+    """What this machine's workers are called, with the device added."""
+    worker_grace_s: float = Field(default=30.0, ge=0)
+    """Seconds for which a running request may finish when a worker stops; then it is handed back."""
+
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """How logs are written: JSON, readable text, or text on a terminal only."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is logged."""
+
+    def broker(self, role: str) -> BrokerSettings:
+        """How to reach NATS; `role` is shown in the server's list of connections."""
+        return BrokerSettings(
+            url=self.nats_url.get_secret_value(),
+            name=f"cogreel {role}",
+            replicas=self.nats_replicas,
+            max_queue_bytes=self.queue_max_bytes,
+            max_log_bytes=self.log_max_bytes,
+            log_age_s=self.log_age_s,
+        )
+
+    def store(self) -> ObjectStoreSettings:
+        """How to reach the object store."""
+        return ObjectStoreSettings(
+            endpoint=self.s3_endpoint,
+            access_key=self.s3_access_key,
+            secret_key=self.s3_secret_key.get_secret_value(),
+            bucket=self.s3_bucket,
+            region=self.s3_region,
+            secure=self.s3_secure,
+            public_endpoint=self.s3_public_endpoint,
+            public_secure=self.s3_public_secure,
+        )
+
+    def server(self) -> ServerSettings:
+        """How to serve."""
+        return ServerSettings(
+            address=self.listen,
+            grace_s=self.shutdown_grace_s,
+            queue=QueueServiceSettings(url_validity_s=self.url_validity_s, checkpoint_s=self.checkpoint_s),
+            sweeper=SweeperSettings(retention_s=self.retention_s),
+        )
+
+    def cards(self) -> dict[str, ModelCard]:
+        """The card of each endpoint.
+
+        Raises:
+            CardError: a card cannot be read.
+        """
+        return {endpoint: load_card(name) for endpoint, name in self.endpoints.items()}
+
+    def device_list(self) -> list[str]:
+        """The devices, in order."""
+        return [device for device in (part.strip() for part in self.devices.split(",")) if device]
+
+    def environment(self) -> dict[str, str]:
+        """The settings as environment variables, for a process of ours to read."""
+        return {f"COGREEL_{name.upper()}": _as_text(value) for name, value in self if value is not None}
+
+
+def read_settings() -> Settings:
+    """The settings of the environment.
+
+    Raises:
+        SettingsError: a variable cannot be read; the message names each, and what is wrong with it.
+    """
+    try:
+        return Settings()
+    except (ValidationError, PydanticSettingsError) as error:
+        raise SettingsError(_explained(error)) from error
+
+
+class SettingsError(ValueError):
+    """A setting in the environment cannot be read."""
+
+
+def _explained(error: ValidationError | PydanticSettingsError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = (f"COGREEL_{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors())
+    return "; ".join(found)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return json.dumps(value) if isinstance(value, dict | bool) else str(value)

@@ -1,0 +1,23 @@
+"""The worker process of a machine: a supervisor and one process for each device."""
+
+from __future__ import annotations
+
+from host.settings import Settings
+from host.signals import stop_event, until_stopped
+from host.worker_pool import WorkerPool
+from jobs.broker import Broker
+
+
+async def work(settings: Settings) -> None:
+    """Keep the workers running until SIGTERM or Ctrl-C, then drain them.
+
+    Raises:
+        BrokerUnavailableError: NATS cannot be reached.
+        ChildFailedError: a worker cannot start.
+    """
+    await until_stopped(_work(settings), stop_event())
+
+
+async def _work(settings: Settings) -> None:
+    async with Broker(settings.broker("supervisor")) as broker, WorkerPool(settings, broker) as pool:
+        await pool.wait()
