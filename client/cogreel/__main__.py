@@ -1,0 +1,5 @@
+"""`python -m cogreel` is the command `cogreel`."""
+
+from cogreel.cli import main
+
+main()

@@ -1,0 +1,178 @@
+"""The asyncio client: as `cogreel.client`, with the same decisions and other I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from functools import cached_property
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+
+import grpc
+from google.protobuf.message import Message
+
+from cogreel.connection import CHANNEL_OPTIONS, Connection
+from cogreel.download import Source, fetch
+from cogreel.error_details import error_from_rpc
+from cogreel.results import video_of
+from cogreel.retry import OnRetry, Retrying, RetryPolicy
+from cogreel.submission import TextToVideo, build_submit_request
+from cogreel.updates import Update
+from cogreel.v1.queue_pb2 import (
+    CancelRequest,
+    GetResultRequest,
+    GetStatusRequest,
+    GetStatusResponse,
+    RequestStatus,
+    SubmitRequest,
+    SubmitResponse,
+)
+from cogreel.v1.queue_pb2_grpc import QueueServiceStub
+from cogreel.v1.video_pb2 import File, VideoOutput
+from cogreel.watching import Watching
+
+if TYPE_CHECKING:
+    from cogreel.v1.queue_pb2_grpc import QueueServiceAsyncStub
+
+_Request = TypeVar("_Request", bound=Message)
+_Response = TypeVar("_Response", bound=Message)
+
+
+class AsyncCogReel:
+    """A connection to CogReel for one event loop. Tasks may share it.
+
+        async with AsyncCogReel() as client:
+            video = await client.subscribe(prompt="A garden comes to life", seed=42, on_update=print)
+            await client.download(video, "garden.mp4")
+
+    Methods, retries and exceptions are those of `cogreel.CogReel`.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        api_key: str | None = None,
+        *,
+        ca_file: str | os.PathLike[str] | None = None,
+        retry_timeout_s: float = 60.0,
+        on_retry: OnRetry | None = None,
+    ) -> None:
+        """Prepare a connection, with the arguments and errors of `CogReel`; it is opened by the first call."""
+        connection = Connection.resolve(address, api_key, ca_file)
+        self._connection = connection
+        self._policy = RetryPolicy(retry_timeout_s, on_retry=on_retry)
+        self._metadata = connection.metadata
+        self._channel: grpc.aio.Channel | None = None
+
+    async def subscribe(
+        self,
+        endpoint: str | None = None,
+        *,
+        on_update: Callable[[Update], Awaitable[None] | None] | None = None,
+        **options: Unpack[TextToVideo],
+    ) -> VideoOutput:
+        """As `CogReel.subscribe`. `on_update` may be a coroutine function; it is awaited before the next update."""
+        request_id = (await self.submit(endpoint, **options)).request_id
+        async with aclosing(self.watch(request_id)) as updates:
+            async for update in updates:
+                if on_update is not None:
+                    pending = on_update(update)
+                    if pending is not None:
+                        await pending
+        return await self.result(request_id)
+
+    async def submit(self, endpoint: str | None = None, **options: Unpack[TextToVideo]) -> SubmitResponse:
+        """As `CogReel.submit`."""
+        return await self.submit_message(build_submit_request(endpoint, options))
+
+    async def submit_message(self, request: SubmitRequest) -> SubmitResponse:
+        """As `CogReel.submit_message`."""
+        return await self._call(self._queue.Submit, request)
+
+    async def status(self, request_id: str, *, with_logs: bool = False) -> GetStatusResponse:
+        """As `CogReel.status`."""
+        request = GetStatusRequest(request_id=request_id, with_logs=with_logs)
+        return await self._call(self._queue.GetStatus, request, request_id)
+
+    async def watch(self, request_id: str, *, cursor: str | None = None) -> AsyncGenerator[Update, None]:
+        """As `CogReel.watch`. Whoever leaves the loop early closes the generator (`contextlib.aclosing`)."""
+        watching = Watching(request_id, cursor, self._policy)
+        while not watching.finished:
+            if watching.must_ask_status:
+                watching.status_is((await self.status(request_id)).status)
+            stream = self._queue.WatchStatus(watching.next_stream(), metadata=self._metadata)
+            try:
+                async for message in stream:
+                    update = watching.accept(message)
+                    if update is not None:
+                        yield update
+                    if watching.finished:
+                        return
+                pause_s = watching.ended()
+            except grpc.RpcError as rpc_error:
+                pause_s = watching.broke(error_from_rpc(rpc_error, request_id=request_id))
+            finally:
+                stream.cancel()
+            await asyncio.sleep(pause_s)
+
+    async def result(self, request_id: str) -> VideoOutput:
+        """As `CogReel.result`."""
+        return video_of(await self._call(self._queue.GetResult, GetResultRequest(request_id=request_id), request_id))
+
+    async def cancel(self, request_id: str) -> RequestStatus:
+        """As `CogReel.cancel`."""
+        return (await self._call(self._queue.Cancel, CancelRequest(request_id=request_id), request_id)).status
+
+    async def download(
+        self, source: VideoOutput | File | str, path: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> Path:
+        """As `CogReel.download`, in a thread. Cancelled, it leaves no file behind."""
+        stop = Event()
+        try:
+            return await asyncio.to_thread(
+                fetch, Source.of(source), Path(path), overwrite=overwrite, policy=self._policy, stop=stop
+            )
+        finally:
+            stop.set()
+
+    async def close(self) -> None:
+        """Close the connection; calls that are still open are cancelled."""
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @cached_property
+    def _queue(self) -> QueueServiceAsyncStub:
+        # Opened by the first call rather than by the constructor: a channel belongs to the running event loop.
+        target, secure = self._connection.target, self._connection.secure
+        self._channel = (
+            grpc.aio.secure_channel(target, self._connection.tls_credentials(), CHANNEL_OPTIONS)
+            if secure
+            else grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
+        )
+        return QueueServiceStub(self._channel)
+
+    async def _call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
+        request: _Request,
+        request_id: str | None = None,
+    ) -> _Response:
+        retrying = Retrying(self._policy)
+        while True:
+            try:
+                return await method(request, metadata=self._metadata, timeout=retrying.remaining_s)
+            except grpc.RpcError as rpc_error:
+                pause_s = retrying.delay_after(error_from_rpc(rpc_error, request_id=request_id))
+            await asyncio.sleep(pause_s)

@@ -1,0 +1,56 @@
+"""The options that say what to make, for `generate` and `submit`. Their names are those of `CogReel.submit`."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+
+def video_size(text: str) -> str | tuple[int, int]:
+    """`720x480` as `(720, 480)`; anything else is the name of a preset, which the client checks."""
+    sides = re.fullmatch(r"(\d+)[x×](\d+)", text)
+    return (int(sides[1]), int(sides[2])) if sides else text
+
+
+def submission_parameters() -> list[click.Parameter]:
+    """The prompt and all options, in the order of the help page."""
+    return [
+        click.Argument(["prompt"]),
+        click.Option(
+            ["--size", "video_size"],
+            type=video_size,
+            metavar="WIDTHxHEIGHT|PRESET",
+            help="Size in pixels, such as 720x480, or square_hd, square, portrait_4_3, portrait_16_9, landscape_4_3, "
+            "landscape_16_9.",
+        ),
+        click.Option(["--steps", "num_inference_steps"], type=int, help="Number of denoising steps, 1 to 50."),
+        click.Option(["--seed"], type=int, help="The same seed and options give the same video."),
+        click.Option(["--guidance", "guidance_scale"], type=float, help="How closely to follow the prompt, 0 to 20."),
+        click.Option(["--negative", "negative_prompt"], metavar="TEXT", help="What the video should not show."),
+        click.Option(
+            ["--rife/--no-rife", "use_rife"], default=None, help="Whether to double the frames by interpolation."
+        ),
+        click.Option(["--fps", "export_fps"], type=int, help="Frames shown a second, 4 to 32."),
+        click.Option(["--endpoint"], metavar="NAME", help="The model, such as fal-ai/cogvideox-5b."),
+        click.Option(
+            ["--priority"], type=click.Choice(["normal", "low"]), help="low waits behind every normal request."
+        ),
+        click.Option(["--webhook-url"], metavar="URL", help="Told the outcome by an HTTP POST."),
+        click.Option(
+            ["--start-timeout", "start_timeout_s"],
+            type=float,
+            metavar="SECONDS",
+            help="Fail the request if it has not begun within this time.",
+        ),
+        click.Option(["--max-attempts"], type=int, help="How often to try when a worker dies, 1 to 10."),
+        click.Option(
+            ["--lifetime", "object_lifetime_s"],
+            type=float,
+            metavar="SECONDS",
+            help="How long the request and its video are kept after its end.",
+        ),
+        click.Option(
+            ["--idempotency-key"], metavar="KEY", help="Submitting again with the same key finds the same request."
+        ),
+    ]

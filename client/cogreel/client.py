@@ -1,0 +1,255 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import grpc
+from google.protobuf.message import Message
+
+from cogreel.connection import CHANNEL_OPTIONS, Connection
+from cogreel.download import Source, fetch
+from cogreel.error_details import error_from_rpc
+from cogreel.results import video_of
+from cogreel.retry import OnRetry, Retrying, RetryPolicy
+from cogreel.submission import TextToVideo, build_submit_request
+from cogreel.updates import Update
+from cogreel.v1.queue_pb2 import (
+    CancelRequest,
+    GetResultRequest,
+    GetStatusRequest,
+    GetStatusResponse,
+    RequestStatus,
+    SubmitRequest,
+    SubmitResponse,
+)
+from cogreel.v1.queue_pb2_grpc import QueueServiceStub
+from cogreel.v1.video_pb2 import File, VideoOutput
+from cogreel.watching import Watching
+
+_Request = TypeVar("_Request", bound=Message)
+_Response = TypeVar("_Response", bound=Message)
+
+
+class CogReel:
+    """A connection to CogReel. Threads may share it.
+
+        with CogReel() as client:
+            video = client.subscribe(prompt="A garden comes to life", seed=42, on_update=print)
+            client.download(video, "garden.mp4")
+
+    Calls that fail because the service is out of reach are repeated with growing, jittered pauses, honouring what the
+    service asks for, until `retry_timeout_s` is over; submissions carry an idempotency key, so that no retry makes a
+    second video. Every method raises `CogReelError`, in the class that says what happened: next to those named with
+    the methods, `AuthenticationError`, `PermissionDeniedError`, `UnavailableError`, `UnimplementedError` and
+    `InternalError` are possible everywhere.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        api_key: str | None = None,
+        *,
+        ca_file: str | os.PathLike[str] | None = None,
+        retry_timeout_s: float = 60.0,
+        on_retry: OnRetry | None = None,
+    ) -> None:
+        """Prepare a connection; it is opened by the first call.
+
+        Args:
+            address: `https://host:port` for TLS, `host:port` for plaintext. Left out, it is COGREEL_ADDRESS, else
+                `localhost:50051`.
+            api_key: left out, it is COGREEL_API_KEY.
+            ca_file: PEM file of the certificate authorities to trust instead of the public ones. Left out, it is
+                COGREEL_CA_FILE.
+            retry_timeout_s: how long one call may take, retries included; a watch goes on for as long as messages
+                come, and waits this long for the service to come back.
+            on_retry: called with the error and the pause in seconds, before each pause.
+
+        Raises:
+            ValueError: the address, the key or the timeout makes no sense.
+            OSError: the CA file cannot be read.
+        """
+        connection = Connection.resolve(address, api_key, ca_file)
+        self._policy = RetryPolicy(retry_timeout_s, on_retry=on_retry)
+        self._metadata = connection.metadata
+        self._closed = False
+        self._channel = (
+            grpc.secure_channel(connection.target, connection.tls_credentials(), CHANNEL_OPTIONS)
+            if connection.secure
+            else grpc.insecure_channel(connection.target, CHANNEL_OPTIONS)
+        )
+        self._queue = QueueServiceStub(self._channel)
+
+    def subscribe(
+        self,
+        endpoint: str | None = None,
+        *,
+        on_update: Callable[[Update], None] | None = None,
+        **options: Unpack[TextToVideo],
+    ) -> VideoOutput:
+        """Submit a request, follow it to its end, and return the video.
+
+        Leaving early (an exception in `on_update`, Ctrl-C) does not cancel the request: each `StateUpdate` names it.
+
+        Args:
+            endpoint: the model, such as `fal-ai/cogvideox-5b`. Left out, the service chooses.
+            on_update: called with everything that happens, in order.
+            **options: see `submit`.
+
+        Raises:
+            RequestFailedError: the request failed; `failure` says why.
+            RequestCancelledError: the request was cancelled.
+            CogReelError: as `submit` and `watch` do.
+        """
+        request_id = self.submit(endpoint, **options).request_id
+        with closing(self.watch(request_id)) as updates:
+            for update in updates:
+                if on_update is not None:
+                    on_update(update)
+        return self.result(request_id)
+
+    def submit(self, endpoint: str | None = None, **options: Unpack[TextToVideo]) -> SubmitResponse:
+        """Queue a request; returns its id and where it stands.
+
+        When this returns, the request is on disk. Only `prompt` is required:
+
+            client.submit(prompt="A garden", video_size="landscape_16_9", num_inference_steps=30, priority="low")
+
+        Args:
+            endpoint: the model, such as `fal-ai/cogvideox-5b`. Left out, the service chooses.
+            **options: prompt, video_size (a preset, `(width, height)` or `{"width": ..., "height": ...}`),
+                negative_prompt, num_inference_steps, seed, guidance_scale, use_rife, export_fps, priority, webhook_url,
+                start_timeout_s, max_attempts, object_lifetime_s, idempotency_key; `cogreel.submission.TextToVideo`
+                describes each.
+
+        Raises:
+            InvalidInputError: a rule is broken; `violations` names each field and rule.
+            NotFoundError: no such endpoint is served.
+            IdempotencyConflictError: the idempotency key was used with another body.
+            LimitExceededError: the queue is full, or a limit of the tenant is reached.
+        """
+        return self.submit_message(build_submit_request(endpoint, options))
+
+    def submit_message(self, request: SubmitRequest) -> SubmitResponse:
+        """Queue a request that is a message of the contract already, as `submit` does.
+
+        Without an idempotency key, a retry after a broken connection may make a second video.
+        """
+        return self._call(self._queue.Submit, request)
+
+    def status(self, request_id: str, *, with_logs: bool = False) -> GetStatusResponse:
+        """Where a request stands now, and its log lines so far if asked for.
+
+        Raises:
+            NotFoundError: the tenant has no such request.
+        """
+        request = GetStatusRequest(request_id=request_id, with_logs=with_logs)
+        return self._call(self._queue.GetStatus, request, request_id)
+
+    def watch(self, request_id: str, *, cursor: str | None = None) -> Generator[Update, None, None]:
+        """Everything that happens to a request, from its beginning or after `cursor`, until its terminal state.
+
+        Broken connections and restarts of the service do not show: states, steps and log lines come once each, in
+        order. Leaving the loop early closes the stream and leaves the request alone.
+
+        Raises:
+            NotFoundError: the tenant has no such request.
+            CursorError: the cursor is malformed, of another request, or too old.
+            UnavailableError: no message has come for `retry_timeout_s` while the service was out of reach.
+        """
+        watching = Watching(request_id, cursor, self._policy)
+        while not watching.finished:
+            if watching.must_ask_status:
+                watching.status_is(self.status(request_id).status)
+            stream = self._queue.WatchStatus(watching.next_stream(), metadata=self._metadata)
+            try:
+                for message in stream:
+                    update = watching.accept(message)
+                    if update is not None:
+                        yield update
+                    if watching.finished:
+                        return
+                pause_s = watching.ended()
+            except grpc.RpcError as rpc_error:
+                error = error_from_rpc(rpc_error, request_id=request_id)
+                if self._closed:
+                    raise error from rpc_error
+                pause_s = watching.broke(error)
+            finally:
+                stream.cancel()
+            time.sleep(pause_s)
+
+    def result(self, request_id: str) -> VideoOutput:
+        """The video of a completed request, with a fresh URL.
+
+        Raises:
+            NotFoundError: the tenant has no such request.
+            NotFinishedError: there is no result yet.
+            RequestFailedError: the request failed; `failure` says why.
+            RequestCancelledError: the request was cancelled.
+        """
+        return video_of(self._call(self._queue.GetResult, GetResultRequest(request_id=request_id), request_id))
+
+    def cancel(self, request_id: str) -> RequestStatus:
+        """Cancel a request; cancelling it again succeeds again.
+
+        Raises:
+            NotFoundError: the tenant has no such request.
+            AlreadyFinishedError: the request had ended before.
+        """
+        return self._call(self._queue.Cancel, CancelRequest(request_id=request_id), request_id).status
+
+    def download(
+        self, source: VideoOutput | File | str, path: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> Path:
+        """Fetch a video into a file; returns its path. The file appears whole or not at all.
+
+        Args:
+            source: what `subscribe` or `result` returned, or a URL. The checksum of a `VideoOutput` is verified.
+            path: where to write.
+            overwrite: whether an existing file may be replaced.
+
+        Raises:
+            FileExistsError: `path` exists.
+            DownloadError: the store refused or stayed out of reach, or the checksum differs.
+            OSError: `path` cannot be written.
+        """
+        return fetch(Source.of(source), Path(path), overwrite=overwrite, policy=self._policy, stop=Event())
+
+    def close(self) -> None:
+        """Close the connection; calls that are still open in other threads fail."""
+        self._closed = True
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[_Request, _Response],
+        request: _Request,
+        request_id: str | None = None,
+    ) -> _Response:
+        retrying = Retrying(self._policy)
+        while True:
+            try:
+                return method(request, metadata=self._metadata, timeout=retrying.remaining_s)
+            except grpc.RpcError as rpc_error:
+                error = error_from_rpc(rpc_error, request_id=request_id)
+                if self._closed:
+                    raise error from rpc_error
+                pause_s = retrying.delay_after(error)
+            time.sleep(pause_s)

@@ -1,0 +1,182 @@
+"""Builds the contract's `SubmitRequest` from plain Python values."""
+
+from __future__ import annotations
+
+import reprlib
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Literal, Required, TypedDict
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+
+from cogreel.errors import ErrorDetails, InvalidInputError, Violation
+from cogreel.v1.queue_pb2 import Priority, SubmitRequest
+from cogreel.v1.video_pb2 import ImageSize, TextToVideoInput, VideoSize, VideoSizePreset
+
+VIDEO_SIZE_PRESETS: tuple[str, ...] = tuple(
+    name.removeprefix("VIDEO_SIZE_PRESET_").lower() for name, number in VideoSizePreset.items() if number != 0
+)
+
+VideoSizeArgument = str | tuple[int, int] | Mapping[str, int]
+
+
+class TextToVideo(TypedDict, total=False):
+    """What to make and how to queue it. Only `prompt` is required; the service fills in the rest from the model's card.
+
+    The service checks every value and names each rule that is broken; the bounds are those of the contract.
+    """
+
+    prompt: Required[str]
+    """What the video shows."""
+
+    video_size: VideoSizeArgument
+    """A preset such as `landscape_16_9`, `(width, height)` or `{"width": ..., "height": ...}`, in pixels."""
+
+    negative_prompt: str
+    """What the video should not show."""
+
+    num_inference_steps: int
+    """Number of denoising steps, 1 to 50."""
+
+    seed: int
+    """The same seed and input give the same video, byte for byte. Left out, one is drawn and returned."""
+
+    guidance_scale: float
+    """How closely to follow the prompt, 0 to 20."""
+
+    use_rife: bool
+    """Whether to double the number of frames by interpolation."""
+
+    export_fps: int
+    """Frames shown a second, 4 to 32."""
+
+    priority: Literal["normal", "low"]
+    """`low` waits behind every normal request of the endpoint."""
+
+    webhook_url: str
+    """Told the outcome by an HTTP POST."""
+
+    start_timeout_s: float
+    """The request fails if no attempt has begun within this many seconds."""
+
+    max_attempts: int
+    """How often to try, 1 to 10, when a worker dies or a device or the store fails."""
+
+    object_lifetime_s: float
+    """How many seconds the request and its files are kept after its end."""
+
+    idempotency_key: str
+    """Submitting again with the same key returns the same request. Left out, each call draws a new one."""
+
+
+_OPTIONS = frozenset({"endpoint", *TextToVideo.__annotations__})
+
+_KINDS = {
+    FieldDescriptor.TYPE_STRING: "text",
+    FieldDescriptor.TYPE_INT32: "a 32-bit integer",
+    FieldDescriptor.TYPE_INT64: "a 64-bit integer",
+    FieldDescriptor.TYPE_FLOAT: "a number",
+    FieldDescriptor.TYPE_BOOL: "true or false",
+}
+
+
+def build_submit_request(endpoint: str | None, options: TextToVideo) -> SubmitRequest:
+    """The message for one submission, with a fresh idempotency key (a random UUID) unless `options` names one.
+
+    Args:
+        endpoint: the model, such as `fal-ai/cogvideox-5b`; None leaves the choice to the service.
+        options: what to make and how to queue it. An option that is None is left out.
+
+    Raises:
+        TypeError: an option is unknown, or the prompt is missing.
+        InvalidInputError: a value does not fit into the message: a wrong type, an unknown preset, a number that is
+            out of range. Field names are those that the service uses.
+    """
+    values: dict[str, object] = {"endpoint": endpoint, **options}
+    if unknown := values.keys() - _OPTIONS:
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
+    if values.get("prompt") is None:
+        raise TypeError("the option prompt is required")
+    if values.get("idempotency_key") is None:
+        values["idempotency_key"] = str(uuid.uuid4())
+
+    request = SubmitRequest(text_to_video=TextToVideoInput())
+    violations: list[Violation] = []
+    for name, value in values.items():
+        if value is not None:
+            try:
+                _put(request, name, value)
+            except ValueError as error:
+                violations.append(Violation(_path(name), str(error)))
+    if violations:
+        raise InvalidInputError(ErrorDetails("the input was refused before it was sent", violations=tuple(violations)))
+    return request
+
+
+def _put(request: SubmitRequest, name: str, value: object) -> None:
+    match name:
+        case "video_size":
+            request.text_to_video.video_size.CopyFrom(_video_size(value))
+        case "priority":
+            request.priority = _priority(value)
+        case "start_timeout_s":
+            request.start_timeout.CopyFrom(_duration(value))
+        case "object_lifetime_s":
+            request.object_lifetime.CopyFrom(_duration(value))
+        case "endpoint" | "webhook_url" | "max_attempts" | "idempotency_key":
+            _put_scalar(request, name, value)
+        case _:
+            _put_scalar(request.text_to_video, name, value)
+
+
+def _path(option: str) -> str:
+    if option in TextToVideoInput.DESCRIPTOR.fields_by_name:
+        return f"text_to_video.{option}"
+    return option.removesuffix("_s")
+
+
+def _put_scalar(message: Message, name: str, value: object) -> None:
+    try:
+        setattr(message, name, value)
+    except (TypeError, ValueError) as error:
+        kind = _KINDS[message.DESCRIPTOR.fields_by_name[name].type]
+        raise ValueError(f"must be {kind}, not {reprlib.repr(value)}") from error
+
+
+def _video_size(value: object) -> VideoSize:
+    match value:
+        case str() if value in VIDEO_SIZE_PRESETS:
+            return VideoSize(preset=VideoSizePreset.Value(f"VIDEO_SIZE_PRESET_{value.upper()}"))
+        case (width, height):
+            sides = {"width": width, "height": height}
+        case Mapping() if value.keys() <= {"width", "height"}:
+            sides = dict(value)
+        case _:
+            presets = ", ".join(VIDEO_SIZE_PRESETS)
+            raise ValueError(f"must be (width, height) or one of {presets}, not {reprlib.repr(value)}")
+    size = ImageSize()
+    for name, side in sides.items():
+        _put_scalar(size, name, side)
+    return VideoSize(dimensions=size)
+
+
+def _priority(value: object) -> Priority.ValueType:
+    match value:
+        case "normal":
+            return Priority.PRIORITY_NORMAL
+        case "low":
+            return Priority.PRIORITY_LOW
+        case _:
+            raise ValueError(f"must be normal or low, not {reprlib.repr(value)}")
+
+
+def _duration(value: object) -> Duration:
+    duration = Duration()
+    try:
+        duration.FromTimedelta(timedelta(seconds=value))  # type: ignore[arg-type] # what is no number raises
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"must be a number of seconds, not {reprlib.repr(value)}") from error
+    return duration
