@@ -1,0 +1,224 @@
+"""A whole installation as processes: engines, service replicas, and supervisors that each keep one simulated device.
+
+Everything that dies is started again by itself, as an operator's supervisor would. What a process is started with next
+can be given failpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import psutil
+from google.protobuf import json_format
+from pydantic import SecretStr
+
+from files import ObjectStore
+from host.children import ChildSpec, KeptChild, RestartBackoff
+from host.engines import EmbeddedNats, EmbeddedS3
+from host.engines.ports import choose_ports
+from host.settings import Settings
+from jobs.broker import Broker, BrokerSettings
+from jobs.cards import load_card
+from jobs.keys import create_key
+from jobs.streams import ensure_consumers, ensure_streams
+from tests.brokers import NAMES, ThreeNats
+
+ENDPOINT = "chaos/video"
+TENANT = "chaos"
+FRAMES = 9  # the shortest clip of the model that is imitated
+RESTARTS = RestartBackoff(first_s=0.2, max_s=1.0)
+
+Role = Literal["service", "device", "supervisor", "broker", "store"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How much of everything there is. There is one worker for each step time, in seconds."""
+
+    brokers: Literal[1, 3] = 1
+    services: int = 2
+    step_s: tuple[float, ...] = (0.02, 0.03, 0.1)
+
+
+class KeptProcess:
+    """One of our own programs, kept running. `failpoints` is what its next run gets as COGREEL_FAILPOINTS."""
+
+    def __init__(self, name: str, command: str, settings: Settings, logs: Path) -> None:
+        self.name = name
+        self.settings = settings
+        self.failpoints = ""
+        self._command = command
+        self._log_path = logs / f"{name}.log"
+        self.kept = KeptChild(self._next_run, backoff=RESTARTS)
+
+    def _next_run(self) -> ChildSpec:
+        environment = self.settings.environment()
+        return ChildSpec(
+            name=self.name,
+            argv=(sys.executable, "-m", "host.cli", self._command),
+            log_path=self._log_path,
+            env=environment | {"COGREEL_FAILPOINTS": self.failpoints},
+        )
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The present run; None between two."""
+        return _process(self.kept.pid)
+
+    @property
+    def device(self) -> psutil.Process | None:
+        """The process of a supervisor's device; None while there is none."""
+        try:
+            children = self.process.children() if self.process is not None else []
+            return next((child for child in children if "host.device_process" in child.cmdline()), None)
+        except psutil.NoSuchProcess:
+            return None
+
+
+class Installation:
+    """All processes, as an async context manager. `store` reads the bucket; `api_key` is its caller's."""
+
+    def __init__(self, folder: Path, shape: Shape) -> None:
+        self.folder = folder
+        self.shape = shape
+        self.services: list[KeptProcess] = []
+        self.workers: list[KeptProcess] = []
+        self.api_key = ""
+        self.nats_url = ""
+        self._nats: EmbeddedNats | ThreeNats | None = None
+        self._s3 = EmbeddedS3(folder)
+        self._stack = AsyncExitStack()
+        self._store: ObjectStore | None = None
+        self._common = Settings()
+
+    @property
+    def store(self) -> ObjectStore:
+        """The bucket."""
+        assert self._store is not None
+        return self._store
+
+    @property
+    def broker_settings(self) -> BrokerSettings:
+        """How to reach the broker."""
+        return BrokerSettings(url=self.nats_url, name="campaign", replicas=self.shape.brokers)
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            self._nats = EmbeddedNats(self.folder) if self.shape.brokers == 1 else ThreeNats(self.folder)
+            await stack.enter_async_context(self._nats)
+            await stack.enter_async_context(self._s3)
+            self.nats_url = self._nats.url
+            settings = self._settings()
+            self._store = ObjectStore(settings.store())
+            await self._store.ensure_bucket()
+            async with Broker(self.broker_settings) as broker:
+                await ensure_streams(broker)
+                await ensure_consumers(broker, [ENDPOINT])
+                _, self.api_key = await create_key(broker, TENANT)
+            self._common = settings
+            ports = choose_ports([f"service-{number}" for number in range(self.shape.services)])
+            for name, port in ports.items():
+                listening = settings.model_copy(update={"listen": f"127.0.0.1:{port}"})
+                service = KeptProcess(name, "serve", listening, self.folder / "logs")
+                self.services.append(service)
+                await stack.enter_async_context(service.kept)
+            self._stack = stack.pop_all()
+        try:
+            for step_s in self.shape.step_s:
+                await self.add_worker(step_s)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def add_worker(self, step_s: float, *, failpoints: str = "") -> KeptProcess:
+        """Start one more supervisor, whose device sleeps `step_s` seconds a step."""
+        name = f"worker-{len(self.workers)}"
+        own = {"worker_name": name, "simulated_step_s": step_s}
+        worker = KeptProcess(name, "worker", self._common.model_copy(update=own), self.folder / "logs")
+        worker.failpoints = failpoints
+        await self._stack.enter_async_context(worker.kept)
+        self.workers.append(worker)
+        return worker
+
+    def _settings(self) -> Settings:
+        card = load_card("simulated")
+        card.frames = FRAMES
+        path = self.folder / "card.json"
+        path.write_text(json.dumps(json_format.MessageToDict(card, preserving_proto_field_name=True)))
+        return Settings(
+            nats_url=SecretStr(self.nats_url),
+            nats_replicas=self.shape.brokers,
+            s3_endpoint=self._s3.endpoint,
+            s3_access_key=self._s3.access_key,
+            s3_secret_key=SecretStr(self._s3.secret_key),
+            s3_bucket="chaos",
+            endpoints={ENDPOINT: str(path)},
+            checkpoint_s=1.0,
+            shutdown_grace_s=1.0,
+            devices="simulated",
+            worker_grace_s=1.0,
+            log_format="json",
+            log_level="info",
+        )
+
+    def find(self, role: Role, index: int) -> tuple[str, Callable[[], psutil.Process | None]]:
+        """The name of the `index`-th process of a role (counted round), and a look at its present run."""
+        match role:
+            case "service":
+                service = self.services[index % len(self.services)]
+                return service.name, lambda: service.process
+            case "supervisor":
+                worker = self.workers[index % len(self.workers)]
+                return worker.name, lambda: worker.process
+            case "device":
+                worker = self.workers[index % len(self.workers)]
+                return f"{worker.name}/simulated", lambda: worker.device
+            case "store":
+                return "store", lambda: _process(self._s3.pid)
+            case "broker":
+                return self._broker(index)
+
+    def _broker(self, index: int) -> tuple[str, Callable[[], psutil.Process | None]]:
+        nats = self._nats
+        if isinstance(nats, EmbeddedNats):
+            return "broker", lambda: _process(nats.pid)
+        name = NAMES[index % len(NAMES)]
+        return name, lambda: _child_with_argument(str(self.folder / f"{name}.conf"))
+
+    async def broker_leader(self) -> int:
+        """The index of the broker that leads the stream of requests.
+
+        Raises:
+            BrokerUnavailableError: there is none at the moment.
+        """
+        return NAMES.index(await self._nats.leader()) if isinstance(self._nats, ThreeNats) else 0
+
+
+def _process(pid: int | None) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid) if pid is not None else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _child_with_argument(argument: str) -> psutil.Process | None:
+    for child in psutil.Process().children():
+        try:
+            if argument in child.cmdline():
+                return child
+        except psutil.NoSuchProcess:
+            continue
+    return None

@@ -1,0 +1,41 @@
+"""A scripted service, a file server, and both clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.client.callers import AsyncCaller, Caller, SyncCaller
+from tests.client.file_server import FileServer
+from tests.client.scripted_service import ScriptedService
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COGREEL_ADDRESS", "COGREEL_API_KEY", "COGREEL_CA_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def service() -> Iterator[ScriptedService]:
+    with ScriptedService() as service:
+        yield service
+
+
+@pytest.fixture
+def files() -> Iterator[FileServer]:
+    with FileServer() as server:
+        yield server
+
+
+@pytest.fixture(params=[SyncCaller, AsyncCaller], ids=["sync", "async"])
+def caller(request: pytest.FixtureRequest, service: ScriptedService) -> Caller:
+    made: Caller = request.param(service.address, retry_timeout_s=10.0)
+    return made
+
+
+@pytest.fixture(params=[SyncCaller, AsyncCaller], ids=["sync", "async"])
+def impatient_caller(request: pytest.FixtureRequest, service: ScriptedService) -> Caller:
+    made: Caller = request.param(service.address, retry_timeout_s=1.0)
+    return made

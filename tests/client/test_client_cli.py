@@ -1,0 +1,300 @@
+"""The command: what it prints, where, and what it ends with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import grpc
+import pytest
+from click.testing import CliRunner, Result
+from cogreel.cli import main
+from cogreel.cli.exit_codes import ExitCode
+from cogreel.connection import DEFAULT_ADDRESS
+from cogreel.v1 import queue_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+
+from tests.client.file_server import FileServer
+from tests.client.scripted_service import REQUEST_ID, Refuse, ScriptedService, event, status, whole_course
+
+README = Path(__file__).parents[2] / "client" / "README.md"
+COMMANDS = ("generate", "submit", "watch", "status", "result", "cancel")
+
+
+def run(service: ScriptedService, *arguments: str, timeout_s: str = "5") -> Result:
+    """The command, with the service's address."""
+    options = ["--address", service.address, "--api-key", "key", "--retry-timeout", timeout_s]
+    return CliRunner().invoke(main, [*options, *arguments])
+
+
+@pytest.fixture
+def garden(service: ScriptedService, files: FileServer) -> ScriptedService:
+    """A service that makes one video."""
+    service.answer("Submit", queue_pb2.SubmitResponse(request_id=REQUEST_ID, status=status("QUEUED", position=2)))
+    service.answer("WatchStatus", whole_course())
+    service.answer("GetStatus", queue_pb2.GetStatusResponse(status=status("RUNNING", attempt=1, worker="gpu-0")))
+    service.answer("GetResult", queue_pb2.GetResultResponse(request_id=REQUEST_ID, video=files.output()))
+    service.answer("Cancel", queue_pb2.CancelResponse(status=status("CANCELLED")))
+    return service
+
+
+def test_generate_makes_a_file(garden: ScriptedService, files: FileServer, tmp_path: Path) -> None:
+    path = tmp_path / "garden.mp4"
+    told = run(garden, "generate", "a garden", "-o", str(path), "--seed", "42", "--size", "720x480", "--no-rife")
+    assert told.exit_code == 0, told.stderr
+    assert path.read_bytes() == files.content
+    lines = told.stdout.splitlines()
+    assert lines[0] == str(path)
+    assert f"request  {REQUEST_ID}" in lines
+    assert "seed     42" in lines
+    assert "timings  denoise 42 s · total 48 s" in lines
+    text = next(r for r in garden.requests if isinstance(r, queue_pb2.SubmitRequest)).text_to_video
+    assert (text.prompt, text.seed, text.video_size.dimensions.width, text.use_rife) == ("a garden", 42, 720, False)
+
+
+def test_progress_goes_to_stderr_one_line_an_event(garden: ScriptedService, tmp_path: Path) -> None:
+    told = run(garden, "generate", "a garden", "-o", str(tmp_path / "garden.mp4"))
+    shown = [line.split(" ", 1)[1] for line in told.stderr.splitlines()]
+    assert shown == [
+        "queued, 2 ahead",
+        "next in line",
+        "running on gpu-0, attempt 1 of 3",
+        "prepare",
+        "warn: the prompt was cut to 226 tokens",
+        "denoise 1/3, 3.0 s left",
+        "denoise 2/3, 1.5 s left",
+        "denoise 3/3, 0.0 s left",
+        "decode 6/6",
+        "encode",
+        "upload",
+        "completed",
+    ]
+
+
+def test_generate_prints_one_line_of_json(garden: ScriptedService, tmp_path: Path) -> None:
+    path = tmp_path / "garden.mp4"
+    told = run(garden, "generate", "a garden", "-o", str(path), "--json")
+    result = json.loads(told.stdout)
+    assert (result["request_id"], result["path"]) == (REQUEST_ID, str(path))
+    assert result["output"]["video"]["file_name"] == "video.mp4"
+    assert result["output"]["seed"] == "42"  # 64-bit integers are text in protobuf JSON
+
+
+def test_generate_names_the_file_after_the_request(
+    garden: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(garden, "generate", "a garden").exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == [f"{REQUEST_ID}.mp4"]
+
+
+def test_a_file_in_the_way_is_told_before_anything_is_queued(garden: ScriptedService, tmp_path: Path) -> None:
+    path = tmp_path / "garden.mp4"
+    path.write_text("mine")
+    told = run(garden, "generate", "a garden", "-o", str(path))
+    assert told.exit_code == ExitCode.FILE_PROBLEM
+    assert "--force" in told.stderr
+    assert garden.requests == []
+    assert run(garden, "generate", "a garden", "-o", str(path), "--force").exit_code == 0
+    assert path.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("place", [".", "missing/garden.mp4"])
+def test_a_place_where_no_file_can_be_is_told_before_anything_is_queued(
+    garden: ScriptedService, tmp_path: Path, place: str
+) -> None:
+    told = run(garden, "generate", "a garden", "--force", "-o", str(tmp_path / place))
+    assert told.exit_code == ExitCode.FILE_PROBLEM
+    assert "folder" in told.stderr
+    assert garden.requests == []
+
+
+def test_submit_prints_the_id_alone(garden: ScriptedService) -> None:
+    assert run(garden, "submit", "a garden").stdout == f"{REQUEST_ID}\n"
+
+
+def test_watch_prints_the_messages_of_the_contract(garden: ScriptedService) -> None:
+    lines = [json.loads(line) for line in run(garden, "watch", REQUEST_ID, "--json").stdout.splitlines()]
+    assert [line["cursor"] for line in lines] == [message.cursor for message in whole_course()]
+    assert lines[0]["state"]["state"] == "REQUEST_STATE_QUEUED"
+    assert lines[5]["progress"] == {
+        "attempt": 1,
+        "stage": "STAGE_DENOISE",
+        "step": 1,
+        "total": 3,
+        "eta": "3s",
+    }
+
+
+def test_watch_goes_on_from_a_cursor(garden: ScriptedService) -> None:
+    garden.answer("WatchStatus", whole_course()[-1])
+    assert run(garden, "watch", REQUEST_ID, "--cursor", "c10").exit_code == 0
+    asked = garden.asked("WatchStatus")
+    assert asked == [queue_pb2.WatchStatusRequest(request_id=REQUEST_ID, cursor="c10")]
+
+
+def test_status_and_its_log(garden: ScriptedService) -> None:
+    line = queue_pb2.LogLine(attempt=1, level=queue_pb2.LOG_LEVEL_ERROR, message="out of \x1b[31mmemory")
+    garden.answer("GetStatus", queue_pb2.GetStatusResponse(status=status("RUNNING", attempt=1), logs=[line]))
+    told = run(garden, "status", REQUEST_ID, "--logs")
+    assert "state     running, attempt 1 of 3" in told.stdout
+    assert "error: out of  [31mmemory" in told.stdout
+    assert json.loads(run(garden, "status", REQUEST_ID, "--json").stdout)["status"]["attempt"] == 1
+
+
+def test_result_prints_the_url_or_downloads(garden: ScriptedService, files: FileServer, tmp_path: Path) -> None:
+    assert run(garden, "result", REQUEST_ID).stdout.splitlines()[0] == files.url
+    path = tmp_path / "garden.mp4"
+    assert run(garden, "result", REQUEST_ID, "-o", str(path)).exit_code == 0
+    assert path.read_bytes() == files.content
+
+
+def test_cancel(garden: ScriptedService) -> None:
+    assert run(garden, "cancel", REQUEST_ID).stdout == f"cancelled {REQUEST_ID}\n"
+    assert json.loads(run(garden, "cancel", REQUEST_ID, "--json").stdout)["state"] == "REQUEST_STATE_CANCELLED"
+
+
+def test_invalid_input_lists_field_and_rule(garden: ScriptedService) -> None:
+    bad = error_details_pb2.BadRequest()
+    bad.field_violations.add(field="text_to_video.num_inference_steps", description="must be at most 50")
+    bad.field_violations.add(field="text_to_video.prompt", description="must not be blank")
+    garden.answer("Submit", Refuse(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT", details=(bad,)))
+    told = run(garden, "submit", " ", "--steps", "51")
+    assert told.exit_code == ExitCode.INVALID_INPUT
+    assert told.stderr.splitlines() == [
+        "error: the input was refused",
+        "  text_to_video.num_inference_steps: must be at most 50",
+        "  text_to_video.prompt: must not be blank",
+        "Correct it and try again.",
+    ]
+
+
+def test_input_that_cannot_be_sent_is_told_alike(garden: ScriptedService) -> None:
+    told = run(garden, "submit", "a garden", "--size", "huge")
+    assert told.exit_code == ExitCode.INVALID_INPUT
+    assert "text_to_video.video_size: must be (width, height) or one of square_hd" in told.stderr
+    assert garden.requests == []
+
+
+RETRY = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=29, nanos=500_000_000))
+RESOURCE = error_details_pb2.ResourceInfo(resource_type="request", resource_name="another")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "exit_code", "advice"),
+    [
+        (Refuse(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"), ExitCode.NOT_ALLOWED, "COGREEL_API_KEY"),
+        (Refuse(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"), ExitCode.NOT_ALLOWED, "another role"),
+        (
+            Refuse(grpc.StatusCode.NOT_FOUND, "ENDPOINT_NOT_FOUND", metadata=(("endpoints", "small, big"),)),
+            ExitCode.NOT_FOUND,
+            "small, big",
+        ),
+        (
+            Refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", details=(RETRY,)),
+            ExitCode.LIMIT_EXCEEDED,
+            "again in 30 s",
+        ),
+        (
+            Refuse(grpc.StatusCode.ALREADY_EXISTS, "IDEMPOTENCY_CONFLICT", details=(RESOURCE,)),
+            ExitCode.CONFLICT,
+            "another",
+        ),
+        (
+            Refuse(grpc.StatusCode.INTERNAL, "INTERNAL", metadata=(("incident", "abc123"),)),
+            ExitCode.UNEXPECTED,
+            "abc123",
+        ),
+        (Refuse(grpc.StatusCode.UNIMPLEMENTED), ExitCode.UNEXPECTED, "different versions"),
+        (Refuse(grpc.StatusCode.UNAVAILABLE, "QUEUE_UNAVAILABLE"), ExitCode.UNAVAILABLE, "--idempotency-key"),
+    ],
+    ids=lambda value: value.reason or value.code.name if isinstance(value, Refuse) else "",
+)
+def test_refused_submissions(garden: ScriptedService, refusal: Refuse, exit_code: ExitCode, advice: str) -> None:
+    garden.answer("Submit", refusal)
+    told = run(garden, "submit", "a garden", timeout_s="0.2")
+    assert told.exit_code == exit_code
+    assert "scripted" in told.stderr
+    assert advice in told.stderr
+    assert "Traceback" not in told.stderr
+    assert told.stdout == ""
+
+
+PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
+
+
+@pytest.mark.parametrize(
+    ("command", "refusal", "exit_code", "advice"),
+    [
+        ("result", Refuse(PRECONDITION, "REQUEST_NOT_FINISHED"), ExitCode.NOT_FINISHED, "cogreel watch"),
+        ("result", Refuse(PRECONDITION, "REQUEST_FAILED"), ExitCode.REQUEST_FAILED, "submit it again"),
+        ("result", Refuse(PRECONDITION, "REQUEST_CANCELLED"), ExitCode.REQUEST_CANCELLED, "submit it again"),
+        ("cancel", Refuse(PRECONDITION, "REQUEST_COMPLETED"), ExitCode.ALREADY_FINISHED, "cogreel status"),
+        ("status", Refuse(grpc.StatusCode.NOT_FOUND, "REQUEST_NOT_FOUND"), ExitCode.NOT_FOUND, "tenant"),
+        ("watch", Refuse(grpc.StatusCode.OUT_OF_RANGE, "CURSOR_EXPIRED"), ExitCode.CURSOR_INVALID, "cogreel watch"),
+    ],
+    ids=lambda value: value.reason if isinstance(value, Refuse) else "",
+)
+def test_refusals_about_a_request(
+    garden: ScriptedService, command: str, refusal: Refuse, exit_code: ExitCode, advice: str
+) -> None:
+    methods = {"result": "GetResult", "cancel": "Cancel", "status": "GetStatus", "watch": "WatchStatus"}
+    garden.answer(methods[command], refusal)
+    told = run(garden, command, REQUEST_ID)
+    assert told.exit_code == exit_code
+    assert advice in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "exit_code"),
+    [
+        ("FAILED", "REQUEST_FAILED", ExitCode.REQUEST_FAILED),
+        ("CANCELLED", "REQUEST_CANCELLED", ExitCode.REQUEST_CANCELLED),
+    ],
+)
+def test_watch_ends_as_the_request_did(garden: ScriptedService, state: str, reason: str, exit_code: ExitCode) -> None:
+    garden.answer("WatchStatus", event("c1", state=status(state)))
+    garden.answer("GetResult", Refuse(PRECONDITION, reason, "out of memory"))
+    told = run(garden, "watch", REQUEST_ID)
+    assert told.exit_code == exit_code
+    assert "out of memory" in told.stderr
+
+
+def test_a_failed_download_says_how_to_try_again(garden: ScriptedService, files: FileServer, tmp_path: Path) -> None:
+    files.failures.append(403)
+    told = run(garden, "generate", "a garden", "-o", str(tmp_path / "garden.mp4"))
+    assert told.exit_code == ExitCode.FILE_PROBLEM
+    assert f"cogreel result {REQUEST_ID} -o FILE" in told.stderr
+
+
+def test_a_wrong_address_is_a_usage_error() -> None:
+    told = CliRunner().invoke(main, ["--address", "ftp://there", "status", REQUEST_ID])
+    assert told.exit_code == ExitCode.INVALID_INPUT
+    assert "ftp://" in told.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example(command: str) -> None:
+    told = CliRunner().invoke(main, [command, "--help"])
+    assert told.exit_code == 0
+    assert f"cogreel {command}" in told.stdout
+
+
+def test_exit_codes_are_documented() -> None:
+    told = CliRunner().invoke(main, ["--help"])
+    for code in ExitCode:
+        assert f"{code.value:>3}  {code.description}" in told.stdout
+        assert f"| {code.value} | {code.description} |" in README.read_text()
+
+
+def test_the_address_left_out_is_that_of_the_library() -> None:
+    assert f"default: {DEFAULT_ADDRESS}]" in CliRunner().invoke(main, ["--help"], terminal_width=200).stdout
+
+
+def test_json_names_every_field(garden: ScriptedService) -> None:
+    empty: Message = queue_pb2.SubmitResponse(request_id=REQUEST_ID)
+    garden.answer("Submit", empty)
+    assert json.loads(run(garden, "submit", "a garden", "--json").stdout)["existing"] is False

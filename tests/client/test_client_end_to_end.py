@@ -1,0 +1,134 @@
+"""The client against the service itself: real queue, real store, a worker that paints its frames."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from cogreel import (
+    AsyncCogReel,
+    AuthenticationError,
+    CursorError,
+    IdempotencyConflictError,
+    InvalidInputError,
+    NotFinishedError,
+    NotFoundError,
+    ProgressUpdate,
+    RequestCancelledError,
+    StateUpdate,
+    Update,
+)
+from cogreel.submission import TextToVideo
+
+from tests.deployment import Deployment
+
+SMALL: TextToVideo = {
+    "prompt": "butterflies",
+    "video_size": (64, 64),
+    "num_inference_steps": 3,
+    "use_rife": False,
+}
+
+
+async def test_a_prompt_becomes_a_file(deployment: Deployment, tmp_path: Path) -> None:
+    port = await deployment.service()
+    caller = await deployment.caller(port)
+    await deployment.worker()
+    updates: list[Update] = []
+    options: TextToVideo = {**SMALL, "seed": 7}
+    async with AsyncCogReel(f"127.0.0.1:{port}", caller.api_key) as client:
+        video = await client.subscribe(deployment.endpoint, on_update=updates.append, **options)
+        path = await client.download(video, tmp_path / "butterflies.mp4")
+
+    assert video.seed == 7
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == video.sha256
+    states = [update.state for update in updates if isinstance(update, StateUpdate)]
+    assert states == ["QUEUED", "RUNNING", "COMPLETED"]
+    steps = [u.step for u in updates if isinstance(u, ProgressUpdate) and u.stage == "denoise" and u.step]
+    assert steps == [1, 2, 3]
+
+
+async def test_a_watch_outlives_its_replica(deployment: Deployment) -> None:
+    first = AsyncExitStack()
+    port = await first.enter_async_context(deployment.service_running())
+    caller = await deployment.caller(port)
+    await deployment.worker(step_s=0.1)
+    options: TextToVideo = {**SMALL, "num_inference_steps": 20}
+
+    steps: list[int] = []
+    async with AsyncExitStack() as second, AsyncCogReel(f"127.0.0.1:{port}", caller.api_key) as client:
+        request_id = (await client.submit(deployment.endpoint, **options)).request_id
+        async for update in client.watch(request_id):
+            if isinstance(update, ProgressUpdate) and update.stage == "denoise" and update.step:
+                steps.append(update.step)
+                if update.step == 5:
+                    await first.aclose()
+                    await second.enter_async_context(deployment.service_running(port=port))
+    assert steps == list(range(1, 21))
+
+
+async def test_refusals_of_the_service_are_typed(deployment: Deployment) -> None:
+    port = await deployment.service()
+    caller = await deployment.caller(port)
+    async with AsyncCogReel(f"127.0.0.1:{port}", "not a key") as stranger:
+        with pytest.raises(AuthenticationError):
+            await stranger.submit(deployment.endpoint, **SMALL)
+
+    async with AsyncCogReel(f"127.0.0.1:{port}", caller.api_key) as client:
+        with pytest.raises(InvalidInputError) as invalid:
+            await client.submit(deployment.endpoint, prompt=" ", num_inference_steps=51)
+        assert {violation.field for violation in invalid.value.violations} == {
+            "text_to_video.prompt",
+            "text_to_video.num_inference_steps",
+        }
+        with pytest.raises(NotFoundError):
+            await client.submit("no/such-endpoint", **SMALL)
+        with pytest.raises(NotFoundError):
+            await client.status("9f1c6ad2-3f0e-4a37-9a0c-0d5a7a1b2c3d")
+
+        mine: TextToVideo = {**SMALL, "idempotency_key": "mine"}
+        other: TextToVideo = {**mine, "seed": 1}
+        first = await client.submit(deployment.endpoint, **mine)
+        with pytest.raises(IdempotencyConflictError) as conflict:
+            await client.submit(deployment.endpoint, **other)
+        assert conflict.value.existing_request_id == first.request_id
+
+        with pytest.raises(NotFinishedError):
+            await client.result(first.request_id)
+        with pytest.raises(CursorError):
+            await anext(client.watch(first.request_id, cursor="nonsense"))
+        await client.cancel(first.request_id)
+        with pytest.raises(RequestCancelledError):
+            await client.result(first.request_id)
+
+
+async def test_the_command_makes_a_file(deployment: Deployment, tmp_path: Path) -> None:
+    port = await deployment.service()
+    caller = await deployment.caller(port)
+    await deployment.worker()
+    path = tmp_path / "butterflies.mp4"
+    connection = ("--address", f"127.0.0.1:{port}", "--api-key", caller.api_key)
+    what = ("butterflies", "--endpoint", deployment.endpoint, "--size", "64x64", "--steps", "2", "--no-rife")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "cogreel",
+        *connection,
+        "generate",
+        *what,
+        "-o",
+        path,
+        "--json",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    told, progress = await process.communicate()
+    assert process.returncode == 0, progress.decode()
+    result = json.loads(told)
+    assert result["output"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert "denoise 2/2" in progress.decode()

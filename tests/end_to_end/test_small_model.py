@@ -1,0 +1,66 @@
+"""The main job on real parts: the small CogVideoX, RIFE and H.264 on the CPU, from prompt to MP4."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, Stage, SubmitRequest
+from cogreel.v1.video_pb2 import TextToVideoInput, VideoOutput
+
+from inference.mp4 import probe
+from tests.deployment import Caller, fetch
+from tests.end_to_end.tree import Tree
+
+CACHE = Path(__file__).resolve().parents[2] / ".cache"
+
+
+def small_tree(folder: Path) -> Tree:
+    environment = {
+        "COGREEL_RIFE_DIRECTORY": os.environ.get("COGREEL_RIFE_DIRECTORY", str(CACHE / "rife")),
+        "COGREEL_MODELS_DIRECTORY": os.environ.get("COGREEL_MODELS_DIRECTORY", str(CACHE / "models")),
+    }
+    return Tree(folder, devices="cpu", environment=environment)
+
+
+async def make(caller: Caller, **fields: object) -> tuple[VideoOutput, bytes, list[int]]:
+    """Submit, watch, fetch; returns the output, the file and the stages seen."""
+    text = TextToVideoInput(**({"prompt": "a garden of butterflies", "seed": 7} | fields))  # type: ignore[arg-type]
+    submission = SubmitRequest(text_to_video=text, priority=PRIORITY_NORMAL)
+    submitted = await caller.stub.Submit(submission, metadata=caller.metadata)
+    stages = [event.progress.stage async for event in caller.watch(submitted.request_id) if event.HasField("progress")]
+    output = (await caller.result(submitted.request_id)).video
+    return output, await asyncio.to_thread(fetch, output.video.url), list(dict.fromkeys(stages))
+
+
+@pytest.mark.timeout(120)  # the model may have to be built first
+async def test_a_prompt_becomes_an_mp4_and_the_same_seed_the_same_bytes(tmp_path: Path) -> None:
+    async with small_tree(tmp_path) as tree:
+        caller = await tree.caller()
+        output, content, stages = await make(caller)
+        assert hashlib.sha256(content).hexdigest() == output.sha256
+        path = tmp_path / "video.mp4"
+        path.write_bytes(content)
+        properties = probe(path)
+        assert (properties.width, properties.height, properties.frames, properties.fps) == (720, 480, 98, 16)
+        assert properties.duration_s == pytest.approx(6.125)
+        assert properties.codec == "h264"
+        assert (output.native_size.width, output.native_size.height) == (96, 64)
+        assert stages == [
+            Stage.STAGE_PREPARE,
+            Stage.STAGE_DENOISE,
+            Stage.STAGE_DECODE,
+            Stage.STAGE_INTERPOLATE,
+            Stage.STAGE_ENCODE,
+            Stage.STAGE_UPLOAD,
+        ]
+        _, other_seed, _ = await make(caller, seed=8, num_inference_steps=4)
+        _, again, _ = await make(caller)
+        assert again == content, "something of the request between them was left behind"
+        assert other_seed != content
+    async with small_tree(tmp_path) as restarted:
+        _, after_restart, _ = await make(await restarted.caller())
+        assert after_restart == content

@@ -1,0 +1,98 @@
+"""Three brokers with three copies of everything: a leader that dies loses nothing and decides nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+import pytest_asyncio
+from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, RequestState
+
+from files import ObjectStore
+from jobs import states
+from jobs.broker import Broker, BrokerSettings
+from jobs.publisher import Applied, Lost, leader_state, publish_transition
+from jobs.record_pb2 import Record, Worker
+from jobs.subjects import RequestKey
+from tests.brokers import ThreeNats
+from tests.deployment import Deployment
+
+
+@pytest_asyncio.fixture(scope="module")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ThreeNats]:
+    """Three brokers of the module's own."""
+    folder = tmp_path_factory.mktemp("cluster")
+    async with ThreeNats(folder) as running:
+        yield running
+
+
+async def test_two_publishers_never_both_win(cluster: ThreeNats) -> None:
+    settings = BrokerSettings(url=cluster.url, replicas=3)
+    async with Broker(settings) as one, Broker(settings) as two:
+
+        async def race(brokers: tuple[Broker, Broker]) -> None:
+            record = states.queued(
+                Record(
+                    tenant="race",
+                    request_id=f"{secrets.token_hex(4)}-0000-4000-8000-{secrets.token_hex(6)}",
+                    endpoint="e",
+                    priority=PRIORITY_NORMAL,
+                    max_attempts=3,
+                ),
+                now=datetime.now(UTC),
+            )
+            first = await publish_transition(brokers[0], record, expected_seq=0)
+            assert isinstance(first, Applied)
+            wishes = [
+                states.claimed(record, Worker(incarnation=name), queued_seq=first.seq, log_seq=0, now=datetime.now(UTC))
+                for name in ("one", "two")
+            ]
+            outcomes = await asyncio.gather(
+                *(
+                    publish_transition(broker, wish, expected_seq=first.seq)
+                    for broker, wish in zip(brokers, wishes, strict=True)
+                )
+            )
+            assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Applied", "Lost"]
+            winner = next(wish for wish, outcome in zip(wishes, outcomes, strict=True) if isinstance(outcome, Applied))
+            loser = next(outcome for outcome in outcomes if isinstance(outcome, Lost))
+            assert loser.record is not None
+            assert loser.record.worker == winner.worker
+            standing = await leader_state(one, RequestKey(record.tenant, record.request_id))
+            assert standing is not None
+            assert standing[1].worker == winner.worker
+
+        for _ in range(10):
+            await asyncio.gather(*(race((one, two)) for _ in range(10)))
+
+
+async def test_a_killed_leader_loses_nothing_that_was_acknowledged(cluster: ThreeNats, store: ObjectStore) -> None:
+    async with Deployment(BrokerSettings(url=cluster.url, replicas=3), store) as deployment:
+        caller = await deployment.caller(await deployment.service())
+        other = await deployment.caller(await deployment.service(), tenant=caller.tenant)
+        await deployment.worker(step_s=0.002)
+        acknowledged: list[str] = []
+        killed = asyncio.Event()
+
+        async def submit_all() -> None:
+            for index in range(30):
+                answer = await caller.submit(f"{index}", idempotency_key=f"{index}")
+                acknowledged.append(answer.request_id)
+                if index == 10:
+                    killed.set()
+
+        async def kill() -> None:
+            await killed.wait()
+            await cluster.kill_leader()
+
+        async with asyncio.timeout(50):
+            await asyncio.gather(submit_all(), kill())
+            for request_id in acknowledged:
+                assert await other.ended(request_id) == RequestState.REQUEST_STATE_COMPLETED
+        assert len(set(acknowledged)) == 30
+        for request_id in acknowledged:
+            terminal = [event async for event in caller.watch(request_id) if event.state.HasField("finished_time")]
+            assert len(terminal) == 1
