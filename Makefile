@@ -1,0 +1,63 @@
+# Every target does its own set-up. Python 3.11 on Linux x86-64 is all that must be there.
+PYTHON ?= python3
+# Extra arguments for pip, such as: make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+RIFE := .cache/rife/rife-3.6-flownet.pkl
+
+export COGREEL_RIFE_DIRECTORY := $(CURDIR)/.cache/rife
+export COGREEL_MODELS_DIRECTORY := $(CURDIR)/.cache/models
+export PROMPT
+
+.PHONY: help install demo test chaos check format stubs baseline clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(INSTALLED) ## Make the virtual environment and install everything.
+
+$(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		$(PIP_ARGS) --editable client --editable '.[dev,embedded,worker]'
+	@touch $@
+
+$(RIFE): | $(INSTALLED)
+	$(BIN)/cogreeld fetch-rife > /dev/null
+
+demo: $(INSTALLED) $(RIFE) ## Make one video, from prompt to MP4. PROMPT="…" for another prompt.
+	@$(BIN)/python scripts/demo.py
+
+test: $(INSTALLED) $(RIFE) ## Run the whole suite on the real engines.
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+ROUNDS ?= 20
+BROKERS ?= 1
+chaos: $(INSTALLED) ## Kill processes under load, then check what they promised. ROUNDS=200 BROKERS=3 SEED=7
+	$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --brokers $(BROKERS) $(if $(SEED),--seed $(SEED))
+
+check: $(INSTALLED) ## Check format, lint, types, contract and stubs.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/buf format proto -d --exit-code
+	$(BIN)/buf lint
+	$(BIN)/buf breaking proto --against proto/baseline.binpb
+	$(BIN)/python scripts/generate_stubs.py --check
+	$(BIN)/python scripts/document_settings.py --check
+
+format: $(INSTALLED) ## Format Python and proto files.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/buf format proto -w
+
+stubs: $(INSTALLED) ## Generate the Python stubs from proto/.
+	$(BIN)/python scripts/generate_stubs.py
+
+baseline: $(INSTALLED) ## Take the present contract as what later changes must not break.
+	$(BIN)/buf build proto --exclude-source-info -o proto/baseline.binpb
+
+clean: ## Remove what make has made, but for the downloads in .cache.
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
