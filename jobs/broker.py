@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import nats
 import nats.errors
@@ -24,12 +24,14 @@ from jobs.errors import BrokerUnavailableError
 from jobs.tasks import end_task
 
 _log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 
 REQUEST_TIMEOUT_S = 2.0
 ABSENCE_LASTS_S = (
     1.5  # a leader's heartbeat, by which one that was replaced in its sleep learns of it, comes each second
 )
 ASK_AGAIN_S = 0.1
+ELECTION_LASTS_S = 6.0  # 3 to 5 s without a leader were measured; reads wait for the next one, as writes do
 CONNECT_WITHIN_S = 10.0  # the client library would try for ever, with a wrong password too
 NO_MESSAGE_FOUND = 10037
 
@@ -205,9 +207,21 @@ class Broker:
                 return found
             await asyncio.sleep(ASK_AGAIN_S)
 
+    async def _through_election(self, read: Callable[[], Awaitable[_T]]) -> _T:
+        """Repeat a read for as long as several replicas may need to agree on a leader; one broker has no election."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (ELECTION_LASTS_S if self.settings.replicas > 1 else 0.0)
+        while True:
+            try:
+                return await read()
+            except BrokerUnavailableError:
+                if loop.time() >= deadline:
+                    raise
+            await asyncio.sleep(ASK_AGAIN_S)
+
     async def _message(self, stream: str, body: Mapping[str, object]) -> Stored | None:
         try:
-            answer = await self.api(f"STREAM.MSG.GET.{stream}", body)
+            answer = await self._through_election(lambda: self.api(f"STREAM.MSG.GET.{stream}", body))
         except ApiError as error:
             if error.code == NO_MESSAGE_FOUND:
                 return None
@@ -222,6 +236,9 @@ class Broker:
 
     async def batch(self, stream: str, seq: int, subject: str, *, limit: int = 256) -> list[Stored]:
         """Up to `limit` messages at or after `seq` on a subject, from whichever replica answers: it may lag."""
+        return await self._through_election(lambda: self._batch(stream, seq, subject, limit))
+
+    async def _batch(self, stream: str, seq: int, subject: str, limit: int) -> list[Stored]:
         inbox = self.nc.new_inbox()
         try:
             subscription = await self.nc.subscribe(inbox)

@@ -96,7 +96,7 @@ class LogWriter:
         # The message id lets the server drop a repeat of what it has stored but could not acknowledge.
         headers = {"Nats-Msg-Id": f"{self._write_id}.{entry.number}"}
         payload = entry.SerializeToString()
-        refusals = 0
+        refusals, stalled = 0, False
         while refusals < GIVE_UP_AFTER_REFUSALS:
             try:
                 reply = await self._broker.request(self._subject, payload, headers=headers)
@@ -107,5 +107,7 @@ class LogWriter:
                 refusals += 1
                 _log.warning("log.refused", cause=answer["error"].get("description"))
             except BrokerUnavailableError as error:
-                _log.warning("log.stalled", cause=str(error))
+                if not stalled:
+                    _log.warning("log.stalled", cause=str(error))
+                stalled = True
             await asyncio.sleep(RETRY_S)
