@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import grpc
 import psutil
@@ -31,14 +32,14 @@ from pydantic import SecretStr
 
 from files import ObjectStore
 from host.children import ChildSpec, KeptChild
-from host.engines import EmbeddedNats, EmbeddedS3
+from host.engines import EmbeddedS3
 from host.engines.ports import choose_ports
 from host.settings import Settings
 from host.worker_pool import WorkerPool
 from jobs.broker import Broker
 from jobs.keys import create_key
 from jobs.streams import ensure_consumers, ensure_streams
-from tests.brokers import ThreeNats
+from tests.brokers import servers_in
 
 ENDPOINTS = {"bench/idle": "simulated", "bench/worked": "simulated"}
 
@@ -81,11 +82,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(brokers: int) -> AsyncIterator[Bench]:
+async def running(brokers: Literal[1, 3]) -> AsyncIterator[Bench]:
     """Engines and a service, without workers."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cogreel-bench-")))
-        nats = ThreeNats(folder) if brokers == 3 else EmbeddedNats(folder)
+        nats = servers_in(folder, brokers)
         await stack.enter_async_context(nats)
         s3 = await stack.enter_async_context(EmbeddedS3(folder))
         port = choose_ports(["grpc"])["grpc"]
