@@ -223,15 +223,14 @@ async def measure_watchers(bench: Bench, watchers: int) -> dict[str, str]:
 
 
 async def measure_backlog(bench: Bench, number: int) -> dict[str, str]:
-    """How busy a device is under a backlog of 20 ms steps: from its first stage to its last, and nothing between."""
+    """How busy a device is under a backlog of 20 ms steps: from each request's first stage to its last step."""
     async with bench.workers(step_s=0.02):
         answers = [await bench.submit("bench/worked", steps=25) for _ in range(number)]
         spans = []
         for answer in answers:
-            stages = [event async for _, event in bench.watch(answer.request_id) if event.HasField("progress")]
-            begun = next(e for e in stages if e.progress.stage == queue_pb2.STAGE_PREPARE)
-            left = next(e for e in stages if e.progress.stage == queue_pb2.STAGE_ENCODE)
-            spans.append((begun.time.ToNanoseconds() / 1e9, left.time.ToNanoseconds() / 1e9))
+            told = [event async for _, event in bench.watch(answer.request_id) if event.HasField("progress")]
+            on_device = [event for event in told if event.progress.stage < queue_pb2.STAGE_ENCODE]
+            spans.append((on_device[0].time.ToNanoseconds() / 1e9, on_device[-1].time.ToNanoseconds() / 1e9))
     share = sum(end - start for start, end in spans) / (spans[-1][1] - spans[0][0])
     gaps = [later[0] - earlier[1] for earlier, later in itertools.pairwise(spans)]
     return {"device busy under a backlog": f"{share:.3f}; between two requests {spread(gaps)}"}
