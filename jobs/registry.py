@@ -8,7 +8,7 @@ import nats.errors
 from cogreel.v1.admin_pb2 import Worker
 from nats.aio.subscription import Subscription
 
-from jobs.broker import UNREACHABLE, Broker
+from jobs.broker import UNREACHABLE, ApiError, Broker
 from jobs.errors import BrokerUnavailableError
 from jobs.record_pb2 import Control, ControlReply, Describe
 from jobs.subjects import PING
@@ -30,12 +30,14 @@ async def list_workers(broker: Broker) -> list[Worker]:
         subscription = await broker.nc.subscribe(inbox := broker.nc.new_inbox())
         try:
             await broker.nc.publish(PING, Control(describe=Describe()).SerializeToString(), reply=inbox)
-            await broker.flush()  # else a broker that is away would look like one without workers
+            # Else a broker that is away would look like one without workers. No flush: one that is late costs the
+            # client library its connection.
+            await broker.api("INFO", {})
             found = await _answers(subscription)
         finally:
             if not broker.nc.is_closed:
                 await subscription.unsubscribe()
-    except UNREACHABLE as error:
+    except (ApiError, *UNREACHABLE) as error:
         raise BrokerUnavailableError(str(error) or type(error).__name__) from error
     return sorted(found.values(), key=lambda worker: (worker.name, worker.incarnation))
 
