@@ -213,10 +213,11 @@ async def test_of_each_limit_the_strictest_of_a_tenants_working_keys_counts(brok
     strict, _ = await create_key(broker, tenant, limits=Limits(running=1, requests_per_minute=6))
     await create_key(broker, "another tenant", limits=Limits(queued=1))
 
-    async def limits() -> Limits:
-        return directory.tenant_limits(tenant)
-
     async with KeyDirectory(broker) as directory:
+
+        async def limits() -> Limits:
+            return directory.tenant_limits(tenant)
+
         both = Limits(running=1, queued=10, requests_per_minute=6, stored_bytes=10**12)
         assert directory.tenant_limits(tenant) == both
         assert directory.tenant_limits("nobody") == Limits()
