@@ -6,6 +6,7 @@ The sweeper erases what has been kept long enough; an operator may have any requ
 from __future__ import annotations
 
 import asyncio
+import time
 
 import structlog
 
@@ -22,6 +23,9 @@ from jobs.subjects import LOG, RequestKey, log_subject
 
 LET_GO_WITHIN_S = 10.0  # a worker stops at its next step; the longest, of CogVideoX-5B, take some seconds
 ASK_AGAIN_S = 0.1
+# A replica that missed the end of a request would take it for living for ever, were it erased before the replica
+# notices: it compares itself with the stream each second.
+SEEN_BY_ALL_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -65,6 +69,8 @@ async def delete_request(broker: Broker, store: ObjectStore, key: RequestKey) ->
     found = await confirmed_state(broker, key)
     if found is None or found[1].state not in states.TERMINAL:
         return 0  # somebody else erased it meanwhile; what there is now was submitted anew
+    ended_for_s = time.time() - found[1].finished_time.ToNanoseconds() / 1e9
+    await asyncio.sleep(min(SEEN_BY_ALL_S, max(0.0, SEEN_BY_ALL_S - ended_for_s)))
     until_log_seq = last_entry.seq if last_entry is not None else 0
     await erase_ended(broker, store, key, until_seq=found[0], until_log_seq=until_log_seq)
     return found[0]
