@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from cogreel.v1.admin_pb2 import QueueCounts, Worker
 from cogreel.v1.queue_pb2 import Priority
@@ -100,7 +100,7 @@ def _workers(workers: list[Worker]) -> Table:
             Text(f"{worker.device}{memory}"),
             Text(worker.model.name),
             Text(worker.request_id or _NOTHING),
-            f"{worker.started.ToDatetime().replace(tzinfo=None):%m-%d %H:%M}",
+            f"{worker.started.ToDatetime(UTC).astimezone():%m-%d %H:%M}",
             Text("draining", style="yellow") if worker.draining else _NOTHING,
         )
     return table

@@ -167,8 +167,12 @@ async def test_operators_manage_it_through_the_ready_file(tree: Tree) -> None:
     assert f"{key_id}  studio  caller" in listed
     assert api_key.partition(":")[2] not in listed
     assert await studio.ended(submitted.request_id) == RequestState.REQUEST_STATE_COMPLETED
-    seen = json.loads(await asyncio.to_thread(cogreeld, "status", "--json"))
-    [worker] = seen["workers"]
+
+    async def workers() -> list[dict[str, object]]:
+        seen = json.loads(await asyncio.to_thread(cogreeld, "status", "--json"))
+        return list(seen["workers"])
+
+    [worker] = await eventually(workers, bool)
     assert (worker["device"], worker["device_memory_bytes"], worker["endpoints"]) == ("simulated", 0, [owner.endpoint])
     assert worker["version"] == metadata.version("cogreel-server")
     erase = ("erase", submitted.request_id, "--tenant", "studio", "--yes")

@@ -18,11 +18,11 @@ import pytest
 from click.testing import CliRunner
 from cogreel.v1.queue_pb2 import PRIORITY_LOW, RequestState
 
-from files import request_prefix
 from host.cli import main
 from jobs.keys import KeyDirectory, list_keys
-from jobs.subjects import LOG, REQ, RequestKey, log_subject, request_subject
+from jobs.subjects import RequestKey
 from tests.deployment import Deployment, eventually
+from tests.service.operators import traces_of
 
 COGREELD = (sys.executable, "-m", "host.cli")
 
@@ -69,16 +69,6 @@ async def snapshot(deployment: Deployment) -> dict[str, Any]:
     queues = {queue["priority"]: queue for queue in found["queues"] if queue["endpoint"] == deployment.endpoint}
     workers = [worker for worker in found["workers"] if deployment.endpoint in worker["endpoints"]]
     return {"queues": queues, "workers": workers}
-
-
-async def traces_of(deployment: Deployment, key: RequestKey) -> int:
-    """How much is left of a request: records, log and files."""
-    found = (
-        await deployment.broker.last(REQ, f"{request_subject(key)}.>"),
-        await deployment.broker.last(LOG, log_subject(key)),
-        *await deployment.store.list_keys(request_prefix(key.tenant, key.request_id)),
-    )
-    return sum(trace is not None for trace in found)
 
 
 async def test_keys_are_made_with_limits_rotated_and_revoked(deployment: Deployment) -> None:
@@ -224,10 +214,10 @@ async def test_erase_asks_first_and_then_leaves_nothing(deployment: Deployment) 
     assert asked.code == 1
     assert f"{request_id} of {caller.tenant}: COMPLETED" in asked.err
     assert (await cogreeld(deployment, *command)).code == 1, "without an answer it must not go on"
-    assert await traces_of(deployment, key) == 3
+    assert len(await traces_of(deployment, key)) == 3
     done = await cogreeld(deployment, *command, answer="y\n")
     assert (done.code, done.out) == (0, f"erased {request_id}")
-    assert await traces_of(deployment, key) == 0
+    assert await traces_of(deployment, key) == []
     with pytest.raises(grpc.aio.AioRpcError, match="There is no request"):
         await caller.status(request_id)
 
@@ -239,7 +229,7 @@ async def test_erase_stops_what_runs(deployment: Deployment) -> None:
     await caller.reaches(request_id, RequestState.REQUEST_STATE_RUNNING)
     following = (await caller.submit()).request_id
     assert (await cogreeld(deployment, "erase", request_id, "--tenant", caller.tenant, "--yes")).code == 0
-    assert await traces_of(deployment, RequestKey(caller.tenant, request_id)) == 0
+    assert await traces_of(deployment, RequestKey(caller.tenant, request_id)) == []
     assert await caller.ended(following) == RequestState.REQUEST_STATE_COMPLETED
     again = await cogreeld(deployment, "erase", request_id, "--tenant", caller.tenant, "--yes")
     assert (again.code, again.out) == (1, "")

@@ -18,7 +18,9 @@ from cogreel.v1.admin_pb2 import (
     Worker,
 )
 
+from files import request_prefix
 from jobs.keys import create_key
+from jobs.subjects import LOG, REQ, RequestKey, log_subject, request_subject
 from tests.deployment import Caller, Deployment
 
 
@@ -65,3 +67,11 @@ async def status_code(caller: Caller, request_id: str) -> grpc.StatusCode:
     except grpc.aio.AioRpcError as error:
         return error.code()
     return grpc.StatusCode.OK
+
+
+async def traces_of(deployment: Deployment, key: RequestKey) -> list[str]:
+    """What is left of a request, anywhere."""
+    records = await deployment.broker.last(REQ, f"{request_subject(key)}.>")
+    lines = await deployment.broker.last(LOG, log_subject(key))
+    objects = await deployment.store.list_keys(request_prefix(key.tenant, key.request_id))
+    return [found.subject for found in (records, lines) if found is not None] + objects

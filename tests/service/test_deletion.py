@@ -9,19 +9,11 @@ from dataclasses import replace
 import grpc
 from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, ListRequestsRequest, RequestState
 
-from files import ObjectStore, request_prefix
-from jobs.subjects import LOG, REQ, RequestKey, log_subject, request_subject
+from files import ObjectStore
+from jobs.subjects import RequestKey
 from tests.deployment import Deployment, eventually
 from tests.errors import refused
-from tests.service.operators import operator_of, status_code, with_key
-
-
-async def traces_of(deployment: Deployment, key: RequestKey) -> list[str]:
-    """What is left of a request, anywhere."""
-    records = await deployment.broker.last(REQ, f"{request_subject(key)}.>")
-    lines = await deployment.broker.last(LOG, log_subject(key))
-    objects = await deployment.store.list_keys(request_prefix(key.tenant, key.request_id))
-    return [found.subject for found in (records, lines) if found is not None] + objects
+from tests.service.operators import operator_of, status_code, traces_of, with_key
 
 
 async def test_a_request_that_has_ended_is_deleted_with_its_video_and_its_log(deployment: Deployment) -> None:
