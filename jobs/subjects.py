@@ -90,3 +90,6 @@ def control_subject(incarnation: str) -> str:
 
 PING = "ctl.ping"
 """Where all runs of worker processes are spoken to at once; an incarnation is hexadecimal and never this."""
+
+ERASED = "note.erased"
+"""Where it is said that a request was erased; the message is its `request_subject`."""

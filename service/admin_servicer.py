@@ -154,9 +154,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> DeleteRequestResponse:
         """See the contract."""
         key = RequestKey(request.tenant, str(uuid.UUID(request.request_id)))
-        seq = await delete_request(self._broker, self._store, key)
-        await self._view.reached(seq)
-        self._view.projection.forget(key)
+        await delete_request(self._broker, self._store, key)
+        self._view.projection.forget(key)  # as every replica does; this one at once
         _log.info("request.deleted", request_id=key.request_id, tenant=key.tenant, by_key=caller.get().key_id)
         return DeleteRequestResponse()
 

@@ -49,8 +49,8 @@ async def erase_ended(
     _log.info("request.erased", request_id=key.request_id)
 
 
-async def delete_request(broker: Broker, store: ObjectStore, key: RequestKey) -> int:
-    """Cancel a request, unless it has ended, and erase everything of it; returns up to which sequence of REQ.
+async def delete_request(broker: Broker, store: ObjectStore, key: RequestKey) -> None:
+    """Cancel a request, unless it has ended, and erase everything of it.
 
     If it runs, its worker is given up to 10 s to stop, so that it writes no further lines. A video that it is just
     storing becomes an orphan, which the worker or the sweeper removes.
@@ -68,12 +68,11 @@ async def delete_request(broker: Broker, store: ObjectStore, key: RequestKey) ->
     last_entry = await broker.last(LOG, log_subject(key))  # before the state: it belongs to it, or to none
     found = await confirmed_state(broker, key)
     if found is None or found[1].state not in states.TERMINAL:
-        return 0  # somebody else erased it meanwhile; what there is now was submitted anew
+        return  # somebody else erased it meanwhile; what there is now was submitted anew
     ended_for_s = time.time() - found[1].finished_time.ToNanoseconds() / 1e9
     await asyncio.sleep(min(SEEN_BY_ALL_S, max(0.0, SEEN_BY_ALL_S - ended_for_s)))
     until_log_seq = last_entry.seq if last_entry is not None else 0
     await erase_ended(broker, store, key, until_seq=found[0], until_log_seq=until_log_seq)
-    return found[0]
 
 
 async def _until_let_go(broker: Broker, record: Record) -> None:

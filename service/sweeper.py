@@ -24,6 +24,7 @@ from files import ObjectNotFoundError, ObjectStore, StoreUnavailableError, parse
 from files.keys import VIDEOS
 from jobs import states
 from jobs.broker import Broker
+from jobs.erasure import hearing_of_erasures
 from jobs.errors import BrokerUnavailableError
 from jobs.publisher import confirmed_state, key_of
 from jobs.record_pb2 import Record, State
@@ -66,6 +67,7 @@ class Sweeper:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._ends)
+            await stack.enter_async_context(hearing_of_erasures(self._broker, self._view.projection.forget))
             orphans = asyncio.create_task(self._sweep_orphans(), name="orphans")
             stack.push_async_callback(end_task, orphans)
             self._stack = stack.pop_all()

@@ -11,7 +11,7 @@ from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, ListRequestsRequest, RequestSt
 
 from files import ObjectStore
 from jobs.subjects import RequestKey
-from tests.deployment import Deployment, eventually
+from tests.deployment import Caller, Deployment, eventually
 from tests.errors import refused
 from tests.service.operators import operator_of, status_code, traces_of, with_key
 
@@ -29,8 +29,13 @@ async def test_a_request_that_has_ended_is_deleted_with_its_video_and_its_log(de
         assert await traces_of(deployment, RequestKey(caller.tenant, gone)) == []
         for replica in (caller, with_key(other, caller.tenant, caller.api_key)):
             assert await status_code(replica, gone) == grpc.StatusCode.NOT_FOUND
-            answer = await replica.stub.ListRequests(ListRequestsRequest(), metadata=replica.metadata)
-            assert [status.request_id for status in answer.requests] == [kept]
+
+            async def pages(asked: Caller = replica) -> tuple[list[str], bool]:
+                wanted = ListRequestsRequest(page_size=1)
+                answer = await asked.stub.ListRequests(wanted, metadata=asked.metadata)
+                return [status.request_id for status in answer.requests], bool(answer.next_page_token)
+
+            await eventually(pages, lambda seen: seen == ([kept], False), within_s=5)
         assert len(await traces_of(deployment, RequestKey(caller.tenant, kept))) == 3
         error = await refused(operator.delete(caller.tenant, gone))
         assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "REQUEST_NOT_FOUND")
