@@ -205,32 +205,23 @@ async def test_status_on_a_terminal_follows_until_ctrl_c(deployment: Deployment)
 
 async def test_erase_asks_first_and_then_leaves_nothing(deployment: Deployment) -> None:
     caller = await deployment.caller(await deployment.service())
-    await deployment.worker()
-    request_id = (await caller.submit()).request_id
-    await caller.ended(request_id)
-    key = RequestKey(caller.tenant, request_id)
-    command = ("erase", request_id, "--tenant", caller.tenant)
-    asked = await cogreeld(deployment, *command, answer="n\n")
-    assert asked.code == 1
-    assert f"{request_id} of {caller.tenant}: COMPLETED" in asked.err
-    assert (await cogreeld(deployment, *command)).code == 1, "without an answer it must not go on"
-    assert len(await traces_of(deployment, key)) == 3
-    done = await cogreeld(deployment, *command, answer="y\n")
-    assert (done.code, done.out) == (0, f"erased {request_id}")
-    assert await traces_of(deployment, key) == []
-    with pytest.raises(grpc.aio.AioRpcError, match="There is no request"):
-        await caller.status(request_id)
-
-
-async def test_erase_stops_what_runs(deployment: Deployment) -> None:
-    caller = await deployment.caller(await deployment.service())
-    await deployment.worker(step_s=0.1)
+    await deployment.worker(step_s=0.2)
     request_id = (await caller.submit(steps=50)).request_id
     await caller.reaches(request_id, RequestState.REQUEST_STATE_RUNNING)
     following = (await caller.submit()).request_id
-    assert (await cogreeld(deployment, "erase", request_id, "--tenant", caller.tenant, "--yes")).code == 0
+    command = ("erase", request_id, "--tenant", caller.tenant)
+    asked, unanswered = await asyncio.gather(
+        cogreeld(deployment, *command, answer="n\n"), cogreeld(deployment, *command)
+    )
+    assert f"{request_id} of {caller.tenant}: RUNNING" in asked.err
+    assert (asked.code, unanswered.code) == (1, 1)
+    assert (await caller.status(request_id)).status.state == RequestState.REQUEST_STATE_RUNNING
+    done = await cogreeld(deployment, *command, answer="y\n")
+    assert (done.code, done.out) == (0, f"erased {request_id}")
     assert await traces_of(deployment, RequestKey(caller.tenant, request_id)) == []
-    assert await caller.ended(following) == RequestState.REQUEST_STATE_COMPLETED
-    again = await cogreeld(deployment, "erase", request_id, "--tenant", caller.tenant, "--yes")
+    with pytest.raises(grpc.aio.AioRpcError, match="There is no request"):
+        await caller.status(request_id)
+    assert await caller.ended(following) == RequestState.REQUEST_STATE_COMPLETED, "the device was not freed"
+    again = await cogreeld(deployment, *command, "--yes")
     assert (again.code, again.out) == (1, "")
     assert "has no request" in again.err

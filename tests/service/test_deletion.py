@@ -67,7 +67,7 @@ async def test_a_queued_request_leaves_its_place_and_never_runs(deployment: Depl
     first, second = (await caller.submit()).request_id, (await caller.submit()).request_id
     assert (await other.status(second)).status.position == 1
     async with operator_of(deployment, port) as operator:
-        await operator.delete(caller.tenant, first)
+        await operator.delete(caller.tenant, first.upper())  # which is the same UUID
         await eventually(lambda: other.status(second), lambda answer: answer.status.position == 0)
         assert (await operator.queues(deployment.endpoint))[PRIORITY_NORMAL].queued == 1
     await deployment.worker()
@@ -98,8 +98,6 @@ async def test_only_what_the_tenant_has_can_be_deleted_as_its_own(deployment: De
         error = await refused(operator.delete(caller.tenant, "nonsense"))
         assert list(error.violations) == ["request_id"]
         assert await status_code(caller, request_id) == grpc.StatusCode.OK
-        await operator.delete(caller.tenant, request_id.upper())
-        assert await status_code(caller, request_id) == grpc.StatusCode.NOT_FOUND
 
 
 async def test_a_deletion_that_the_store_held_up_can_be_repeated(deployment: Deployment) -> None:
