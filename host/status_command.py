@@ -47,7 +47,7 @@ def status(once: bool, json_: bool, ready_file: Path | None) -> None:
     if once or not console.is_terminal:
         if not console.is_terminal:
             console.width = _WIDTH_WITHOUT_TERMINAL
-        console.print(as_tables(run_on_engines(look_once(settings))))
+        console.print(as_tables(run_on_engines(look_once(settings)), console.width))
         return
     with (
         Live("Reading the queue …", console=console, auto_refresh=False) as live,
@@ -58,10 +58,10 @@ def status(once: bool, json_: bool, ready_file: Path | None) -> None:
         def show(snapshot: Snapshot) -> None:
             nonlocal latest
             latest = snapshot
-            live.update(as_tables(snapshot), refresh=True)
+            live.update(as_tables(snapshot, console.width), refresh=True)
 
         def miss(cause: str) -> None:
             note = f"Not up to date, trying again: {cause}"
-            live.update(note if latest is None else as_tables(latest, note), refresh=True)
+            live.update(note if latest is None else as_tables(latest, console.width, note), refresh=True)
 
         run_on_engines(look_on(settings, show, miss))

@@ -16,6 +16,7 @@ from host.status import Snapshot
 
 _GIB = 1024**3
 _NOTHING = "–"
+_WIDE = 120  # columns, from which on there is room for the memory of devices and for whole request ids
 
 
 def as_json(snapshot: Snapshot) -> str:
@@ -59,9 +60,9 @@ def as_json(snapshot: Snapshot) -> str:
     )
 
 
-def as_tables(snapshot: Snapshot, note: str = "") -> RenderableType:
-    """The snapshot for people; `note` says why it is not of this moment."""
-    parts: list[RenderableType] = [_queues(snapshot.queues), _workers(snapshot.workers)]
+def as_tables(snapshot: Snapshot, width: int, note: str = "") -> RenderableType:
+    """The snapshot for people, on so many columns; `note` says why it is not of this moment."""
+    parts: list[RenderableType] = [_queues(snapshot.queues), _workers(snapshot.workers, width)]
     if not snapshot.workers:
         parts.append(Text("No worker answers.", style="yellow"))
     parts += [
@@ -86,22 +87,21 @@ def _queues(queues: list[QueueCounts]) -> Table:
     return table
 
 
-def _workers(workers: list[Worker]) -> Table:
+def _workers(workers: list[Worker], width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("worker", "device", "model"):
-        table.add_column(name, overflow="fold")
-    table.add_column("request", min_width=36, no_wrap=True)  # to be copied in one piece
-    table.add_column("since", no_wrap=True)
-    table.add_column("draining")
+    for name in ("worker", "device", "model", "request", "since", "draining"):
+        table.add_column(name, no_wrap=True)
+    wide = width >= _WIDE
     for worker in workers:
-        memory = f" {worker.device_memory_bytes / _GIB:.0f} GiB" if worker.device_memory_bytes else ""
+        request_id = worker.request_id if wide or not worker.request_id else f"{worker.request_id[:8]}…"
+        memory = f" {worker.device_memory_bytes / _GIB:.0f} GiB" if wide and worker.device_memory_bytes else ""
         table.add_row(
             Text(worker.name),
             Text(f"{worker.device}{memory}"),
-            Text(worker.model.name),
-            Text(worker.request_id or _NOTHING),
+            Text(worker.model.name.rpartition("/")[2]),
+            Text(request_id or _NOTHING),
             f"{worker.started.ToDatetime(UTC).astimezone():%m-%d %H:%M}",
-            Text("draining", style="yellow") if worker.draining else _NOTHING,
+            Text("yes", style="yellow") if worker.draining else _NOTHING,
         )
     return table
 
