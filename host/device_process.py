@@ -9,6 +9,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
 
 import structlog
 
@@ -16,6 +18,7 @@ from files import ObjectStore, StoreUnavailableError
 from host.logs import configure_logs
 from host.settings import Settings, read_settings
 from host.signals import stop_event
+from inference.device_memory import device_memory_bytes
 from inference.loading import CardMismatchError, ModelSettings, card_for, load, model_name
 from inference.model import DeviceError, VideoModel
 from inference.render import FrameDoubler
@@ -32,6 +35,7 @@ MISCONFIGURED = 78  # EX_CONFIG of sysexits.h
 Loaded = tuple[VideoModel, FrameDoubler, tuple[str, ...]]
 DEVICE_LOST = 70  # EX_SOFTWARE
 SWITCH_INTERVAL_S = 0.0005  # 5 ms by default, for which a thread that prepares or encodes frames can hold up the loop
+STARTED = datetime.now(UTC)
 
 _log = structlog.get_logger(__name__)
 
@@ -93,6 +97,10 @@ async def work(settings: Settings, incarnation: str, device: str, loaded: Loaded
                 name=f"{settings.worker_name}/{device}",
                 endpoints=endpoints,
                 grace_s=settings.worker_grace_s,
+                device=device,
+                device_memory_bytes=device_memory_bytes(device),
+                started=STARTED,
+                version=metadata.version("cogreel-server"),
             ),
             broker,
             store,

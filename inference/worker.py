@@ -12,12 +12,12 @@ import secrets
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
-from cogreel.v1 import queue_pb2
+from cogreel.v1 import admin_pb2, queue_pb2
 from cogreel.v1.queue_pb2 import Failure, SubmitRequest
 from cogreel.v1.video_pb2 import File, ImageSize, ModelVersion, VideoOutput
 
@@ -48,13 +48,19 @@ class WorkerSettings:
     """What a worker process needs to know.
 
     `incarnation` is the random id of this run and `name` what people see; `endpoints` are served in turn. After
-    `drain` a running request has `grace_s` seconds to finish before it is handed back.
+    `drain` a running request has `grace_s` seconds to finish before it is handed back. The rest is what it says of
+    itself to operators: its device (`cuda:N`, `cpu` or `simulated`) with its memory, when the process began, and the
+    program's version.
     """
 
     incarnation: str
     name: str
     endpoints: tuple[str, ...]
     grace_s: float = 30.0
+    device: str = "simulated"
+    device_memory_bytes: int = 0
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    version: str = ""
 
 
 class DeviceLostError(Exception):
@@ -101,6 +107,7 @@ class VideoWorker:
         self._doubler = doubler
         self._on_leases = on_leases
         self._replies: list[str] = []
+        self._on_device = ""
         self._draining = asyncio.Event()
         self._out_of_time = False
         self._ended = False
@@ -110,6 +117,27 @@ class VideoWorker:
     def drain(self) -> None:
         """Take no further request; finish or hand back the one that runs, then end."""
         self._draining.set()
+
+    def describe(self) -> admin_pb2.Worker:
+        """What this worker is and what its device works on, for operators."""
+        settings = self._settings
+        described = admin_pb2.Worker(
+            name=settings.name,
+            incarnation=settings.incarnation,
+            device=settings.device,
+            device_memory_bytes=settings.device_memory_bytes,
+            endpoints=settings.endpoints,
+            model=self._model_version(),
+            request_id=self._on_device,
+            version=settings.version,
+            draining=self._draining.is_set(),
+        )
+        described.started.FromDatetime(settings.started)
+        return described
+
+    def _model_version(self) -> ModelVersion:
+        identity = self._model.identity
+        return ModelVersion(name=identity.name, revision=identity.revision, digest=identity.digest)
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve until drained.
@@ -128,7 +156,11 @@ class VideoWorker:
         ):
             with ThreadPoolExecutor(1, thread_name_prefix="device") as device:
                 async with answer_controls(
-                    self._broker, settings.incarnation, holds=dispatcher.holds, on_cancel=dispatcher.cancel
+                    self._broker,
+                    settings.incarnation,
+                    holds=dispatcher.holds,
+                    on_cancel=dispatcher.cancel,
+                    describe=self.describe,
                 ):
                     on_ready()
                     _log.info("worker.ready", worker=settings.name, model=self._model.identity.name)
@@ -217,11 +249,15 @@ class VideoWorker:
         key = video_key(record.tenant, record.request_id, record.attempt, f"{record.queued_seq}.mp4")
         with tempfile.TemporaryDirectory(prefix="cogreel-") as folder:
             path = Path(folder) / file_name
+            self._on_device = record.request_id
             self._device_taken.set()
-            frames = await asyncio.get_running_loop().run_in_executor(
-                device, generate_frames, self._model, self._doubler, generation, progress
-            )
-            self._device_taken.clear()
+            try:
+                frames = await asyncio.get_running_loop().run_in_executor(
+                    device, generate_frames, self._model, self._doubler, generation, progress
+                )
+            finally:
+                self._on_device = ""
+                self._device_taken.clear()
             device_free.set()
             await self._give_head_start()
             rendered = await asyncio.to_thread(encode_frames, frames, generation, path, progress)
@@ -265,14 +301,13 @@ class VideoWorker:
     def _output(
         self, record: Record, generation: Generation, rendered: Rendered, key: str, progress: AttemptProgress
     ) -> Output:
-        identity = self._model.identity
         waited = record.started_time.ToDatetime(UTC) - record.queued_time.ToDatetime(UTC)
         video = VideoOutput(
             video=File(content_type="video/mp4", file_name=rendered.path.name, file_size=rendered.size_bytes),
             timings=progress.timings(queue_s=waited.total_seconds()),
             seed=generation.seed,
             prompt=generation.prompt,
-            model=ModelVersion(name=identity.name, revision=identity.revision, digest=identity.digest),
+            model=self._model_version(),
             size=ImageSize(width=rendered.width, height=rendered.height),
             native_size=ImageSize(width=rendered.native_width, height=rendered.native_height),
             frames=rendered.frames,
