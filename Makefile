@@ -43,7 +43,7 @@ test: $(INSTALLED) $(RIFE) ## Run the whole suite on the real engines.
 
 test-clients: $(INSTALLED) ## Build the TypeScript and Go callers, installing what they need, and run them.
 	$(BIN)/python scripts/other_languages.py build
-	$(BIN)/python -m pytest -m other_languages tests/other_languages $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -rs -m other_languages tests/other_languages $(PYTEST_ARGS)
 
 ROUNDS ?= 20
 BROKERS ?= 1
