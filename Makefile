@@ -73,3 +73,4 @@ baseline: $(INSTALLED) ## Take the present contract as what later changes must n
 
 clean: ## Remove what make has made, but for the downloads in .cache.
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf examples/typescript/node_modules examples/typescript/gen examples/typescript/dist examples/go/gen examples/go/caller

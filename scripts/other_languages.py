@@ -144,11 +144,11 @@ def install_go_packages() -> None:
     ]
     if all(found):
         return
-    install = ["apt-get", "install", "--yes", "--no-install-recommends", *GO_COMMANDS.values(), *GO_LIBRARIES.values()]
+    install = ["apt-get", "install", "-qq", "--no-install-recommends", *GO_COMMANDS.values(), *GO_LIBRARIES.values()]
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         sys.exit(f"Go with gRPC is needed. On Debian, as root: {' '.join(install)}")
     apt = {"DEBIAN_FRONTEND": "noninteractive"}
-    _run(["apt-get", "update", "--quiet"], ROOT, apt)
+    _run(["apt-get", "update", "-qq"], ROOT, apt)
     _run(install, ROOT, apt)
 
 
