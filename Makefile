@@ -14,7 +14,7 @@ export PROMPT
 # In the environment LANG is a locale; on the command line of `make stubs` it is the language of the stubs, which the
 # commands must not take for a locale.
 STUBS := generate_stubs.py
-ifeq ($(origin LANG),command line)
+ifneq ($(and $(filter stubs,$(MAKECMDGOALS)),$(findstring command line,$(origin LANG))),)
 STUBS := $(if $(filter python,$(LANG)),$(STUBS),other_languages.py stubs '$(LANG)')
 override LANG := C.UTF-8
 endif
@@ -73,4 +73,4 @@ baseline: $(INSTALLED) ## Take the present contract as what later changes must n
 
 clean: ## Remove what make has made, but for the downloads in .cache.
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
-	rm -rf examples/typescript/node_modules examples/typescript/gen examples/typescript/dist examples/go/gen examples/go/caller
+	rm -rf $(addprefix examples/,typescript/node_modules typescript/gen typescript/dist go/gen go/caller)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TYPESCRIPT = ROOT / "examples/typescript"
 GO = ROOT / "examples/go"
 GO_CACHE = ROOT / ".cache/go-build"
-GO_CACHE_MAX_BYTES = 512 << 20  # one build fills a tenth of it; Go itself only drops what is five days old
+GO_CACHE_MAX_BYTES = 512 << 20  # one build fills a fifth of it; Go itself only drops what is five days old
 NODE_MAJOR = 20
 
 # Each place that a build needs, with the Debian package that fills it. apt must get all of them at once: by
@@ -123,7 +123,7 @@ def install_node_packages() -> None:
     stamp = TYPESCRIPT / "node_modules/.installed"
     digest = hashlib.sha256(lock).hexdigest()
     if not stamp.exists() or stamp.read_text() != digest:
-        _run(["npm", "ci"], TYPESCRIPT)
+        _run(["npm", "ci", "--include=dev"], TYPESCRIPT)
         stamp.write_text(digest)
 
 
@@ -154,16 +154,23 @@ def install_go_packages() -> None:
 
 def build_typescript() -> None:
     """Generate stubs for the TypeScript caller and compile it."""
+    _remove(TYPESCRIPT / "gen", TYPESCRIPT / "dist")
     typescript_stubs(TYPESCRIPT / "gen")
     _run(["npm", "run", "--silent", "build"], TYPESCRIPT)
 
 
 def build_go() -> None:
     """Generate stubs for the Go caller and compile it."""
+    _remove(GO / "gen")
     go_stubs(GO / "gen")
-    if GO_CACHE.exists() and sum(f.stat().st_size for f in GO_CACHE.rglob("*") if f.is_file()) > GO_CACHE_MAX_BYTES:
-        shutil.rmtree(GO_CACHE)
+    if sum(file.stat().st_size for file in GO_CACHE.rglob("*") if file.is_file()) > GO_CACHE_MAX_BYTES:
+        _remove(GO_CACHE)
     _run([str(GO / "build.sh")], GO, {"GOCACHE": str(GO_CACHE)})
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:

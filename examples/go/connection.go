@@ -50,7 +50,12 @@ func connect(address, key string) (*connection, error) {
 		// While the service is away calls fail at once between two attempts to connect. The default of up to two
 		// minutes would outlast our retries.
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+			Backoff: backoff.Config{
+				BaseDelay:  100 * time.Millisecond,
+				Multiplier: 1.6,
+				Jitter:     0.2,
+				MaxDelay:   2 * time.Second,
+			},
 			MinConnectTimeout: 10 * time.Second,
 		}),
 	)
