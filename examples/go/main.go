@@ -125,7 +125,7 @@ func tour(ctx context.Context, connection *connection, wanted wish, uploadPath, 
 		return err
 	}
 	fmt.Printf("Request %s:\n", requestID)
-	_, err = watch(ctx, connection.queue, requestID, func(event *cogreelv1.WatchStatusResponse) {
+	err = watch(ctx, connection.queue, requestID, func(event *cogreelv1.WatchStatusResponse) {
 		if line := describe(event); line != "" {
 			fmt.Println("  " + line)
 		}

@@ -12,10 +12,10 @@ import (
 )
 
 // watch shows the events of a request until its terminal state, over any number of connections: none is lost and none
-// comes twice, whatever breaks meanwhile. It returns the terminal state.
+// comes twice, whatever breaks meanwhile.
 func watch(
 	ctx context.Context, queue cogreelv1.QueueServiceClient, requestID string, show func(*cogreelv1.WatchStatusResponse),
-) (cogreelv1.RequestState, error) {
+) error {
 	request := &cogreelv1.WatchStatusRequest{RequestId: requestID}
 	var interruption *retries
 	for {
@@ -29,8 +29,8 @@ func watch(
 			interruption = nil
 			request.Cursor = proto.String(event.Cursor)
 			show(event)
-			if status := event.GetState(); isTerminal(status.GetState()) {
-				return status.State, nil
+			if isTerminal(event.GetState().GetState()) {
+				return nil
 			}
 		}
 		if err == io.EOF {
@@ -40,7 +40,7 @@ func watch(
 			interruption = newRetries()
 		}
 		if err := interruption.after(ctx, err); err != nil {
-			return cogreelv1.RequestState_REQUEST_STATE_UNSPECIFIED, err
+			return err
 		}
 	}
 }
