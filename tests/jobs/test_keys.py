@@ -157,11 +157,11 @@ async def test_a_rotated_key_and_its_successor_both_work_during_the_grace_time(
             assert not await refused(known_to, text)
 
 
-async def test_the_grace_time_ends_also_while_the_broker_is_away(broker: Broker, nats: EmbeddedNats) -> None:
+async def test_the_grace_time_ends_also_while_the_broker_is_away(broker: Broker, nats: NatsServers) -> None:
     key, text = await create_key(broker, "tenant a")
     rotated = await rotate_key(broker, key.key_id, grace=timedelta(seconds=3))
-    link = Link(nats.url)
-    async with link.open(), Broker(BrokerSettings(url=link.url)) as behind_link, KeyDirectory(behind_link) as directory:
+    link = Link(nats.settings())
+    async with link.open(), Broker(link.settings) as behind_link, KeyDirectory(behind_link) as directory:
         link.cut()
         assert (await directory.authenticate(text)).key_id == key.key_id
         await seen(partial(refused, directory, text), bool, within_s=5)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from datetime import UTC, datetime
-from pathlib import Path
 
 import grpc
 import pytest
@@ -27,8 +24,6 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from files import ObjectStore
-from host.engines import EmbeddedNats
-from jobs.broker import BrokerSettings
 from jobs.keys import create_key
 from service.authentication import authorize
 from service.errors import CallError
@@ -220,16 +215,15 @@ async def test_the_overview_counts_what_waits_and_what_runs_on_every_replica(dep
         await eventually(counts, lambda seen: seen == (0, 0, 0, 0))
 
 
-async def test_what_operators_see_is_unavailable_while_the_broker_is_away(tmp_path: Path, store: ObjectStore) -> None:
+async def test_what_operators_see_is_unavailable_while_the_broker_is_away(
+    own_nats: NatsServers, store: ObjectStore
+) -> None:
     async with (
-        EmbeddedNats(tmp_path) as own_nats,
-        Deployment(BrokerSettings(url=own_nats.url), store) as deployment,
+        Deployment(own_nats.settings(), store) as deployment,
         operator_of(deployment, await deployment.service()) as operator,
     ):
         assert (await operator.queues(deployment.endpoint))[PRIORITY_NORMAL].queued == 0
-        assert own_nats.pid is not None
-        os.kill(own_nats.pid, signal.SIGSTOP)
-        try:
+        with own_nats.silent():
             for call in (
                 operator.stub.ListWorkers(ListWorkersRequest(), metadata=operator.metadata),
                 operator.stub.ListApiKeys(ListApiKeysRequest(), metadata=operator.metadata),
@@ -245,6 +239,4 @@ async def test_what_operators_see_is_unavailable_while_the_broker_is_away(tmp_pa
                 return grpc.StatusCode.OK
 
             await eventually(overview_code, lambda code: code == grpc.StatusCode.UNAVAILABLE)
-        finally:
-            os.kill(own_nats.pid, signal.SIGCONT)
         await eventually(lambda: operator.workers(deployment.endpoint), lambda found: found == [])
