@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         UnimplementedError,
         Violation,
     )
+    from cogreel.notebook import VideoView, show
+    from cogreel.progress import RichProgress, TqdmProgress
     from cogreel.updates import (
         LogTruncatedUpdate,
         LogUpdate,
@@ -63,21 +65,32 @@ __all__ = [
     "ProgressUpdate",
     "RequestCancelledError",
     "RequestFailedError",
+    "RichProgress",
     "StateUpdate",
+    "TqdmProgress",
     "UnavailableError",
     "UnimplementedError",
     "Update",
+    "VideoView",
     "Violation",
+    "show",
     "state_name",
 ]
 
 
+_HOMES = {
+    "AsyncCogReel": "cogreel.async_client",
+    "CogReel": "cogreel.client",
+    "RichProgress": "cogreel.progress",
+    "TqdmProgress": "cogreel.progress",
+    "VideoView": "cogreel.notebook",
+    "Violation": "cogreel.errors",
+    "show": "cogreel.notebook",
+}
+
+
 def _home_of(name: str) -> str:
-    if name == "AsyncCogReel":
-        return "cogreel.async_client"
-    if name == "CogReel":
-        return "cogreel.client"
-    return "cogreel.errors" if name.endswith("Error") or name == "Violation" else "cogreel.updates"
+    return _HOMES.get(name) or ("cogreel.errors" if name.endswith("Error") else "cogreel.updates")
 
 
 def __getattr__(name: str) -> object:

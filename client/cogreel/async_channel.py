@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from cogreel.connection import CHANNEL_OPTIONS, Connection
 from cogreel.error_details import error_from_rpc
+from cogreel.notebook import play_results_in_ipython
 from cogreel.retry import OnRetry, Retrying, RetryPolicy
 
 _Request = TypeVar("_Request", bound=Message)
@@ -32,6 +33,7 @@ class AsyncChannel:
         on_retry: OnRetry | None = None,
     ) -> None:
         """Prepare a connection, with the arguments and errors of `CogReel`; it is opened by the first call."""
+        play_results_in_ipython()
         self._connection = Connection.resolve(address, api_key, ca_file)
         self._policy = RetryPolicy(retry_timeout_s, on_retry=on_retry)
         self._metadata = self._connection.metadata

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from cogreel.connection import CHANNEL_OPTIONS, Connection
 from cogreel.error_details import error_from_rpc
 from cogreel.errors import CogReelError
+from cogreel.notebook import play_results_in_ipython
 from cogreel.retry import OnRetry, Retrying, RetryPolicy
 
 _Request = TypeVar("_Request", bound=Message)
@@ -47,6 +48,7 @@ class Channel:
             ValueError: the address, the key or the timeout makes no sense.
             OSError: the CA file cannot be read.
         """
+        play_results_in_ipython()
         connection = Connection.resolve(address, api_key, ca_file)
         self._policy = RetryPolicy(retry_timeout_s, on_retry=on_retry)
         self._metadata = connection.metadata
