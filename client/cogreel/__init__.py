@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         UnimplementedError,
         Violation,
     )
-    from cogreel.notebook import VideoView, show
+    from cogreel.notebook import Shell, VideoView, show
     from cogreel.progress import RichProgress, TqdmProgress
     from cogreel.updates import (
         LogTruncatedUpdate,
@@ -97,6 +97,13 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'cogreel' has no attribute {name!r}")
     return getattr(import_module(_home_of(name)), name)
+
+
+def load_ipython_extension(shell: "Shell") -> None:
+    """`%load_ext cogreel`: let notebooks play results inline. Opening a client does the same."""
+    from cogreel.notebook import play_results  # noqa: PLC0415 - as all names here
+
+    play_results(shell)
 
 
 def __dir__() -> list[str]:

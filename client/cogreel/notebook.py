@@ -75,18 +75,18 @@ class Shell(Protocol):
     def display_formatter(self) -> _DisplayFormatter: ...
 
 
-def load_ipython_extension(shell: Shell) -> None:
-    """Let this shell play every `VideoOutput` that it displays; `%load_ext cogreel.notebook` calls it."""
+def play_results(shell: Shell) -> None:
+    """Let this shell play every `VideoOutput` that it displays."""
     html = shell.display_formatter.formatters["text/html"]
     html.for_type(VideoOutput, lambda video: VideoView(video)._repr_html_())
 
 
 def play_results_in_ipython() -> None:
-    """Load the extension where this process is an IPython shell or a notebook's kernel; elsewhere, do nothing."""
+    """Do so where this process is an IPython shell or the kernel of a notebook; elsewhere, do nothing."""
     ipython = sys.modules.get("IPython")
     shell = cast("Shell | None", ipython.get_ipython()) if ipython is not None else None
     if shell is not None:
-        load_ipython_extension(shell)
+        play_results(shell)
 
 
 def _source(video: VideoOutput) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -17,7 +18,9 @@ import pytest
 from cogreel.cli.exit_codes import ExitCode
 from cogreel.v1 import queue_pb2
 
+from tests.client.file_server import FileServer
 from tests.client.scripted_service import REQUEST_ID, Hold, Refuse, ScriptedService, event, status, whole_course
+from tests.deployment import eventually
 
 PROGRAM = [sys.executable, "-m", "cogreel"]
 
@@ -187,6 +190,47 @@ def test_a_reader_that_leaves_ends_the_command_quietly(service: ScriptedService)
     assert process.stderr is not None
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "desktop", "plays"),
+    [
+        ([], {"DISPLAY": ":0"}, True),
+        ([], {"WAYLAND_DISPLAY": "wayland-0"}, True),
+        (["--print"], {"DISPLAY": ":0"}, False),
+        ([], {}, False),
+    ],
+    ids=["X11", "Wayland", "print", "no display"],
+)
+async def test_open_plays_where_there_is_a_display(
+    service: ScriptedService,
+    files: FileServer,
+    tmp_path: Path,
+    arguments: list[str],
+    desktop: dict[str, str],
+    plays: bool,
+) -> None:
+    service.answer("GetResult", queue_pb2.GetResultResponse(request_id=REQUEST_ID, video=files.output()))
+    played = tmp_path / "played"
+    opener = tmp_path / "xdg-open"
+    opener.write_text(f'#!/bin/sh\nprintf %s "$1" > {played}.new && mv {played}.new {played}\n')
+    opener.chmod(0o755)
+    keyboard, screen = pty.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, "--address", service.address, "open", REQUEST_ID, *arguments],
+        stdout=screen,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(tmp_path), **desktop},
+    )
+    assert await asyncio.to_thread(process.wait, 20) == 0
+    os.close(screen)
+    path = os.read(keyboard, 4096).decode().strip()
+    os.close(keyboard)
+    assert Path(path).read_bytes() == files.content
+    if plays:
+        await eventually(lambda: asyncio.to_thread(played.exists), bool)
+        assert played.read_text() == path
+    else:
+        assert not played.exists()
 
 
 def test_help_waits_for_neither_grpc_nor_rich() -> None:

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 @click.option("--print", "only_print", is_flag=True, help="Fetch the video and print its path, and do not play it.")
 @pass_session
 def open_video(session: Session, request_id: str, *, output: Path | None, force: bool, only_print: bool) -> None:
-    """Play the video of a completed request with the player of this desktop, and print its path.
+    """Play the video of a completed request.
 
-    A video that was fetched before is not fetched again. Without a display, over SSH or in a pipe, the path is all.
+    Its path is printed, and this desktop's player opens it; without a display or in a pipe, the path is all. What was
+    fetched before is not fetched again.
 
     \b
     Examples:

@@ -39,23 +39,27 @@ def fields_line(status: RequestStatus) -> str:
 def print_table(requests: Sequence[RequestStatus], console: Console | None = None) -> None:
     """Print requests as a table, as wide as the terminal."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("REQUEST", no_wrap=True, min_width=36)
-    table.add_column("STATE", no_wrap=True, overflow="ellipsis")
+    table.add_column("REQUEST", no_wrap=True)
+    table.add_column("STATE")  # this one gives way where the terminal is narrow; its cells are cut
     table.add_column("QUEUED", no_wrap=True)
     table.add_column("TOOK", no_wrap=True, justify="right")
     has_endpoints = len({status.endpoint for status in requests}) > 1
     if has_endpoints:
-        table.add_column("ENDPOINT", no_wrap=True, overflow="ellipsis")
+        table.add_column("ENDPOINT")
     now = datetime.now(UTC)
     for status in requests:
         cells = [
             Text(status.request_id),
-            Text(_state(status), style=_STYLES.get(status.state, "")),
+            _cut(_state(status), _STYLES.get(status.state, "")),
             Text(_local(status.queued_time, now)),
             Text(_took(status, now)),
         ]
-        table.add_row(*cells, *([Text(printable(status.endpoint))] if has_endpoints else []))
+        table.add_row(*cells, *([_cut(printable(status.endpoint))] if has_endpoints else []))
     (console or Console(highlight=False)).print(table)
+
+
+def _cut(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _state(status: RequestStatus) -> str:
