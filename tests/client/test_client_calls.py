@@ -206,13 +206,27 @@ def test_the_examples_of_the_readme_run(
     service.answer("Cancel", queue_pb2.CancelResponse(status=status("CANCELLED")))
     monkeypatch.setenv("COGREEL_ADDRESS", service.address)
     monkeypatch.chdir(tmp_path)
-    whole, steps = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    service.answer("ListRequests", queue_pb2.ListRequestsResponse(requests=[status("RUNNING")]))
+    whole, steps, tasks, notebook = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     exec(whole, {})
     assert capsys.readouterr().out.splitlines()[:2] == ["the prompt was cut to 226 tokens", "1/3, 3.0 s left"]
     assert (tmp_path / "garden.mp4").read_bytes() == files.content
     with CogReel() as client:
         exec(steps, {"client": client})
+        exec(notebook, {"client": client})
     assert len(service.asked("Cancel")) == 1
+    exec(tasks, {})
+    assert {path.name for path in tmp_path.iterdir()} == {"garden.mp4", "0.mp4", "1.mp4"}
+
+
+def test_the_readme_explains_every_exception() -> None:
+    explained = set(re.findall(r"^\| `(\w+Error)` \|", README.read_text(), re.MULTILINE))
+    assert explained | {"CogReelError"} == {name for name in cogreel.__all__ if name.endswith("Error")}
+
+
+def test_the_readme_names_every_method() -> None:
+    named = set(re.findall(r"^\| `(\w+)\(", README.read_text(), re.MULTILINE))
+    assert named | {"close"} == {name for name in dir(CogReel) if not name.startswith("_")}
 
 
 def test_tls_by_https_with_a_private_authority(service: ScriptedService, tmp_path: Path) -> None:
