@@ -26,8 +26,8 @@ from tests.client.scripted_service import REQUEST_ID, Refuse, ScriptedService, e
 
 OTHER_ID = "11111111-3f0e-4a37-9a0c-0d5a7a1b2c3d"
 REQUESTS = [
-    status("QUEUED", request_id=OTHER_ID, position=2),
-    status("COMPLETED", attempt=1, seconds=10, started_time=Timestamp(seconds=1893456003)),
+    status("QUEUED", request_id=OTHER_ID, position=2, title="a garden"),
+    status("COMPLETED", attempt=1, seconds=10, started_time=Timestamp(seconds=1893456003), title="a\tlighthouse"),
 ]
 
 
@@ -52,7 +52,7 @@ def test_a_pipe_gets_fields_between_tabs(listed: ScriptedService) -> None:
     told = run(listed, "list")
     assert (told.exit_code, told.stderr) == (0, "")
     assert [line.split("\t") for line in told.stdout.splitlines()] == [
-        [OTHER_ID, "QUEUED", "fal-ai/cogvideox-5b", "2030-01-01T00:00:00Z", "-", "-"],
+        [OTHER_ID, "QUEUED", "fal-ai/cogvideox-5b", "2030-01-01T00:00:00Z", "-", "-", "a garden"],
         [
             REQUEST_ID,
             "COMPLETED",
@@ -60,6 +60,7 @@ def test_a_pipe_gets_fields_between_tabs(listed: ScriptedService) -> None:
             "2030-01-01T00:00:00Z",
             "2030-01-01T00:00:03Z",
             "2030-01-01T00:00:10Z",
+            "a lighthouse",
         ],
     ]
 
@@ -119,13 +120,21 @@ def test_a_terminal_gets_a_table_that_fits() -> None:
     lines = screen.getvalue().splitlines()
     assert all(len(line) <= 80 for line in lines)
     head, queued, completed, denoising, broken = lines
-    assert head.split() == ["REQUEST", "STATE", "QUEUED", "TOOK"]
-    assert queued.startswith(f"{OTHER_ID}  queued, 2 ahead")
-    assert "completed" in completed
-    assert completed.endswith("7.0 s")
-    assert "denoise 2/3" in denoising
-    assert "failed: out of" in broken
+    assert head.split() == ["REQUEST", "STATE", "QUEUED", "TOOK", "PROMPT"]
+    assert queued.startswith(f"{OTHER_ID}  queued, ")
+    assert "a garden" in queued
+    assert "7.0 s" in completed
+    assert "denoise" in denoising
+    assert "failed: " in broken
     assert "…" in broken
+
+
+def test_a_wide_terminal_cuts_nothing() -> None:
+    title = "A garden comes to life as a kaleidoscope of butterflies flutters amidst the blo…"
+    screen = StringIO()
+    print_table([status("QUEUED", position=2, title=title)], Console(file=screen, width=160))
+    assert "queued, 2 ahead" in screen.getvalue()
+    assert title in screen.getvalue()
 
 
 def test_endpoints_are_shown_where_they_differ() -> None:

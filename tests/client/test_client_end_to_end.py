@@ -113,7 +113,7 @@ async def test_a_listing_goes_through_its_pages(deployment: Deployment) -> None:
     caller = await deployment.caller(port)
     stranger = await deployment.caller(port)
     await stranger.submit()
-    submitted = [(await caller.submit()).request_id for _ in range(103)]
+    submitted = [(await caller.submit(f"garden {number}")).request_id for number in range(103)]
     await caller.cancel(submitted[0])
 
     async with AsyncCogReel(f"127.0.0.1:{port}", caller.api_key) as client:
@@ -121,12 +121,26 @@ async def test_a_listing_goes_through_its_pages(deployment: Deployment) -> None:
         assert listed == submitted[::-1]
         waiting = [status async for status in client.list(states=["QUEUED"], limit=101)]
         assert [status.request_id for status in waiting] == submitted[:1:-1]
-        assert [status.position for status in waiting[-2:]] == [3, 2]  # the stranger's counts, the cancelled one does not
+        assert [status.title for status in waiting[:2]] == ["garden 102", "garden 101"]
+        assert [status.position for status in waiting[-2:]] == [
+            3,
+            2,
+        ]  # the stranger's counts, the cancelled one does not
         tenth = (await client.status(submitted[10])).status.queued_time.ToDatetime(tzinfo=UTC)
         older = [status.request_id async for status in client.list(before=tenth)]
         assert older == submitted[9::-1]
         newer = [status.request_id async for status in client.list(since=tenth, endpoint=deployment.endpoint)]
         assert newer == submitted[:9:-1]
+
+
+async def test_a_title_is_one_short_line_of_the_prompt(deployment: Deployment) -> None:
+    caller = await deployment.caller(await deployment.service())
+    prompts = ["A garden", "  A garden\n\tat dawn ", "A garden " * 50, "x" * 80, "x" * 81]
+    titles = [(await caller.submit(prompt)).status.title for prompt in prompts]
+    assert titles[:2] == ["A garden", "A garden at dawn"]
+    assert titles[2].startswith("A garden A garden")
+    assert titles[3:] == ["x" * 80, f"{'x' * 79}…"]
+    assert all(len(title) <= 80 for title in titles)
 
 
 async def test_a_log_is_followed_over_a_restart_of_the_service(deployment: Deployment) -> None:

@@ -56,9 +56,9 @@ def list_requests(
 ) -> None:
     """List your requests, newest first.
 
-    Where stdout is no terminal, each request is a line of fields between tabs: id, state, endpoint, and the times at
-    which it was queued, started and finished, in UTC, or - where that has not happened. With --json, each line is a
-    RequestStatus of the contract.
+    Where stdout is no terminal, each request is a line of fields between tabs: id, state, endpoint, the times at
+    which it was queued, started and finished, in UTC, or - where that has not happened, and the beginning of its
+    prompt. With --json, each line is a RequestStatus of the contract.
 
     \b
     Examples:

@@ -32,6 +32,7 @@ def fields_line(status: RequestStatus) -> str:
             state_name(status),
             printable(status.endpoint) or "-",
             *(moment.ToJsonString() if moment.seconds else "-" for moment in times),
+            printable(status.title) or "-",
         ]
     )
 
@@ -40,21 +41,23 @@ def print_table(requests: Sequence[RequestStatus], console: Console | None = Non
     """Print requests as a table, as wide as the terminal."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("REQUEST", no_wrap=True)
-    table.add_column("STATE")  # this one gives way where the terminal is narrow; its cells are cut
+    table.add_column("STATE")  # what may wrap is what gives way on a narrow terminal; its cells are cut instead
     table.add_column("QUEUED", no_wrap=True)
     table.add_column("TOOK", no_wrap=True, justify="right")
     has_endpoints = len({status.endpoint for status in requests}) > 1
     if has_endpoints:
         table.add_column("ENDPOINT")
+    table.add_column("PROMPT")
     now = datetime.now(UTC)
     for status in requests:
-        cells = [
+        table.add_row(
             Text(status.request_id),
             _cut(_state(status), _STYLES.get(status.state, "")),
             Text(_local(status.queued_time, now)),
             Text(_took(status, now)),
-        ]
-        table.add_row(*cells, *([_cut(printable(status.endpoint))] if has_endpoints else []))
+            *([_cut(printable(status.endpoint))] if has_endpoints else []),
+            _cut(printable(status.title)),
+        )
     (console or Console(highlight=False)).print(table)
 
 
