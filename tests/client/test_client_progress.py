@@ -78,9 +78,3 @@ def test_a_bar_that_nobody_closes_gives_the_cursor_back() -> None:
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.rindex("\x1b[?25h") > done.stderr.rindex("\x1b[?25l")
-
-
-def test_without_tqdm_the_error_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    with pytest.raises(ImportError, match=r"pip install 'cogreel\[tqdm\]'"):
-        TqdmProgress()
