@@ -21,9 +21,9 @@ from cogreel.errors import DownloadError
 from cogreel.retry import RetryPolicy
 from cogreel.v1.video_pb2 import VideoOutput
 
-# Most browsers play data URIs of this size, and notebooks of many times as much still open. A video of six seconds
-# at 720 × 480 has about 1 MB.
-_MAX_EMBEDDED_BYTES = 32 * 1024 * 1024
+# Firefox takes data URIs of 32 MB at most, other browsers more, and base64 makes four bytes of three. A video of six
+# seconds at 720 × 480 has about 1 MB.
+_MAX_EMBEDDED_BYTES = 20 * 1024 * 1024
 _FETCH_TIMEOUT_S = 20.0
 _MAX_WIDTH_PX = 720
 
@@ -54,7 +54,7 @@ class VideoView:
 def show(video: VideoOutput) -> VideoView:
     """What `subscribe` or `result` returned, as something that a notebook plays inline.
 
-    The video is fetched when it is drawn, and is kept in the notebook. One of more than 32 MiB is linked instead, and
+    The video is fetched when it is drawn, and is kept in the notebook. One of more than 20 MiB is linked instead, and
     plays until its URL expires.
     """
     return VideoView(video)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import subprocess
 from pathlib import Path
@@ -88,6 +89,19 @@ def test_two_submissions_are_two(service: ScriptedService, caller: Caller) -> No
     caller.submit(prompt="a garden")
     caller.submit(prompt="a garden")
     assert len({request.idempotency_key for request in submissions(service)}) == 2
+
+
+def test_a_submission_by_message_draws_a_key_for_its_retries(service: ScriptedService, caller: Caller) -> None:
+    service.answer("Submit", Refuse(grpc.StatusCode.UNAVAILABLE), SUBMITTED)
+    mine = queue_pb2.SubmitRequest(idempotency_key="mine")
+    caller.submit_message(mine)
+    keyless = queue_pb2.SubmitRequest(endpoint="small")
+    caller.submit_message(keyless)
+    first, retried, other = submissions(service)
+    assert first == retried == mine
+    assert other.endpoint == "small"
+    assert other.idempotency_key
+    assert not keyless.HasField("idempotency_key")
 
 
 def test_the_service_may_come_up_after_the_call(service: ScriptedService, caller: Caller) -> None:
@@ -246,3 +260,15 @@ def test_tls_by_https_with_a_private_authority(service: ScriptedService, tmp_pat
         pytest.raises(cogreel.UnavailableError),
     ):
         stranger.status(REQUEST_ID)
+
+
+def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
+    def face(client: type) -> dict[str, list[tuple[str, object, object]]]:
+        return {
+            name: [(p.name, p.kind, p.default) for p in inspect.signature(method).parameters.values()]
+            for name, method in inspect.getmembers(client, inspect.isfunction)
+            if not name.startswith("_") or name == "__init__"
+        }
+
+    assert face(CogReel) == face(AsyncCogReel)
+    assert {"list", "logs", "watch", "close"} <= face(CogReel).keys()

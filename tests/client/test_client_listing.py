@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import uuid
 from datetime import UTC, datetime, timedelta
 
 import cogreel
 import grpc
 import pytest
-from cogreel import AsyncCogReel, CogReel
+from cogreel import CogReel
 from cogreel.v1 import queue_pb2
 from cogreel.v1.queue_pb2 import ListRequestsRequest, ListRequestsResponse, RequestState
 
@@ -94,28 +93,3 @@ def test_a_log_is_followed_across_a_broken_connection(service: ScriptedService, 
     end = event("end", state=status("FAILED", attempt=1))
     service.answer("WatchStatus", [*whole_course()[:3], first, OUTAGE], [second, OUTAGE], [third, end])
     assert caller.logs(REQUEST_ID, follow=True) == lines
-
-
-def test_a_submission_by_message_draws_a_key_for_its_retries(service: ScriptedService, caller: Caller) -> None:
-    service.answer("Submit", OUTAGE, queue_pb2.SubmitResponse(request_id=REQUEST_ID))
-    mine = queue_pb2.SubmitRequest(idempotency_key="mine")
-    caller.submit_message(mine)
-    keyless = queue_pb2.SubmitRequest(endpoint="small")
-    caller.submit_message(keyless)
-    first, retried, other = (r for r in service.requests if isinstance(r, queue_pb2.SubmitRequest))
-    assert first == retried == mine
-    assert other.endpoint == "small"
-    assert other.idempotency_key
-    assert not keyless.HasField("idempotency_key")
-
-
-def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
-    def face(client: type) -> dict[str, list[tuple[str, object, object]]]:
-        return {
-            name: [(p.name, p.kind, p.default) for p in inspect.signature(method).parameters.values()]
-            for name, method in inspect.getmembers(client, inspect.isfunction)
-            if not name.startswith("_") or name == "__init__"
-        }
-
-    assert face(CogReel) == face(AsyncCogReel)
-    assert {"list", "logs", "watch", "close"} <= face(CogReel).keys()

@@ -56,19 +56,20 @@ class Examples:
 
 @pytest_asyncio.fixture
 async def examples(deployment: Deployment, tmp_path: Path) -> Examples:
-    """A service with a worker whose steps take long enough to be watched."""
+    """A service; the tests bring the worker that they need."""
     port = await deployment.service()
-    await deployment.worker(step_s=0.01)
     return Examples(port, (await deployment.caller(port)).api_key, tmp_path)
 
 
-async def test_text_to_video(examples: Examples) -> None:
+async def test_text_to_video(examples: Examples, deployment: Deployment) -> None:
+    await deployment.worker(step_s=0.01)
     (line,) = await examples.run("text_to_video.py")
     assert re.fullmatch(r"garden.mp4: \d+ frames of 720 x 480, seed 42", line)
     examples.assert_videos("garden.mp4")
 
 
-async def test_watch_progress(examples: Examples) -> None:
+async def test_watch_progress(examples: Examples, deployment: Deployment) -> None:
+    await deployment.worker(step_s=0.01)
     lines = await examples.run("watch_progress.py")
     states = [line for line in lines if not line.startswith(" ")]
     assert [state.split(",")[0] for state in states] == ["QUEUED", "RUNNING", "COMPLETED", "saved lighthouse.mp4"]
@@ -78,7 +79,8 @@ async def test_watch_progress(examples: Examples) -> None:
     examples.assert_videos("lighthouse.mp4")
 
 
-async def test_cancel(examples: Examples) -> None:
+async def test_cancel(examples: Examples, deployment: Deployment) -> None:
+    await deployment.worker(step_s=0.1)
     submitted, mind, state, video = await examples.run("cancel.py")
     assert submitted.startswith("submitted ")
     assert mind == "changed my mind at step 3 of 50"
@@ -86,7 +88,8 @@ async def test_cancel(examples: Examples) -> None:
     assert video == "there is no video"
 
 
-async def test_many_prompts(examples: Examples) -> None:
+async def test_many_prompts(examples: Examples, deployment: Deployment) -> None:
+    await deployment.worker(step_s=0.01)
     lines = await examples.run("many_prompts.py")
     names = {f"{animal}.mp4" for animal in ("fox", "hare", "horse", "crane", "bear", "lynx")}
     assert set(lines[:-1]) == {f"made {name}" for name in names}
@@ -95,7 +98,10 @@ async def test_many_prompts(examples: Examples) -> None:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
-async def test_resume_watch_loses_no_step_over_a_restart(examples: Examples, stop: signal.Signals) -> None:
+async def test_resume_watch_loses_no_step_over_a_restart(
+    examples: Examples, deployment: Deployment, stop: signal.Signals
+) -> None:
+    await deployment.worker(step_s=0.02)
     first = await examples.start(EXAMPLES / "resume_watch.py")
     assert first.stdout is not None
     before = []
@@ -118,9 +124,10 @@ async def test_resume_watch_loses_no_step_over_a_restart(examples: Examples, sto
     examples.assert_videos(f"{request_id}.mp4")
 
 
-async def test_download_today(examples: Examples) -> None:
+async def test_download_today(examples: Examples, deployment: Deployment) -> None:
+    await examples.run("handle_errors.py")  # whose request is cancelled
+    await deployment.worker(step_s=0.01)
     await examples.run("text_to_video.py")
-    await examples.run("cancel.py")
     (got,) = await examples.run("download_today.py")
     assert re.fullmatch(r"got videos/[0-9a-f-]{36}\.mp4: A garden comes to life .*", got)
     (video,) = (examples.folder / "videos").iterdir()
