@@ -27,6 +27,7 @@ from files import ObjectStore
 from jobs.keys import create_key
 from service.authentication import authorize
 from service.errors import CallError
+from tests.brokers import NatsServers
 from tests.deployment import Deployment, eventually
 from tests.errors import Refusal, refused
 from tests.service.operators import Operator, operator_of, status_code, with_key
