@@ -214,6 +214,7 @@ class Queue:
             match await publish_transition(self._broker, wish, expected_seq=seq):
                 case Applied(applied_seq):
                     if record.state == State.STATE_RUNNING:
+                        self._broker.metrics.attempt_cancelled(record.endpoint)
                         await tell_cancelled(self._broker, record.worker.incarnation, key)
                     await self._view.reached(applied_seq, timeout_s=1.0)
                     return wish
