@@ -19,6 +19,7 @@ from host.logs import configure_logs
 from host.metrics import take_part
 from host.settings import Settings, read_settings
 from host.signals import stop_event
+from host.tracing import traced
 from inference.loading import CardMismatchError, ModelSettings, card_for, load, model_name
 from inference.metrics import WorkerMetrics
 from inference.model import DeviceError, VideoModel
@@ -146,7 +147,8 @@ def main() -> int:
     try:
         loaded = load_model(settings, device)
         incarnation = os.environ["COGREEL_INCARNATION"]
-        asyncio.run(work(settings, incarnation, device, loaded, Reports(os.environ), metrics=metrics))
+        with traced("worker", f"{settings.worker_name}/{device}/{incarnation}"):
+            asyncio.run(work(settings, incarnation, device, loaded, Reports(os.environ), metrics=metrics))
     except (CardError, CardMismatchError, ModelLoadError, RifeWeightsError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what an operator reads first
         return MISCONFIGURED

@@ -16,7 +16,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector, start_http_server, values
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+    values,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 PATH = "/metrics"
@@ -62,6 +71,7 @@ class Address:
 
 def process_registry() -> CollectorRegistry:
     """A registry that tells which program this is, and what its process takes of the machine."""
+    disable_created_metrics()  # a second series for each counter, which nobody reads
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     build = Info("cogreel_build", "The version that runs.", registry=registry)

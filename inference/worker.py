@@ -124,6 +124,7 @@ class VideoWorker:
         settings = self._settings
         await ensure_streams(self._broker)
         await ensure_consumers(self._broker, settings.endpoints)
+        self._broker.metrics.expect(settings.endpoints)
         async with Deliveries(self._broker, settings.endpoints) as deliveries:
             worker = Worker(incarnation=settings.incarnation, name=settings.name)
             dispatcher = Dispatcher(self._broker, deliveries, worker)

@@ -6,6 +6,8 @@ same object to its `Broker`, which the whole protocol goes through.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cogreel.v1.queue_pb2 import FAILURE_REASON_LEASE_LOST, Failure, FailureReason, Priority
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -54,6 +56,16 @@ class QueueMetrics:
         self._disconnects = Counter(
             "cogreel_broker_disconnects_total", "Connections to NATS that were lost.", registry=registry
         )
+
+    def expect(self, endpoints: Iterable[str]) -> None:
+        """Show the counters of these endpoints from 0 on: a rate needs a value before the first event."""
+        for endpoint in endpoints:
+            for state in states.TERMINAL:
+                self._finished.labels(endpoint, states.public_name(state).lower())
+            for outcome in ("completed", "failed", "lost", "cancelled", "handed_back"):
+                self._attempts.labels(endpoint, outcome)
+            for reason in FailureReason.values()[1:]:
+                self._failures.labels(endpoint, _reason(Failure(reason=reason)))
 
     def disconnected(self) -> None:
         """The connection to the broker was lost."""

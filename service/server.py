@@ -82,6 +82,7 @@ async def serving(
     await ensure_streams(broker, update=True)
     await ensure_consumers(broker, cards)
     metrics = metrics or ServiceMetrics()
+    broker.metrics.expect(cards)
     async with AsyncExitStack() as stack:
         directory = await stack.enter_async_context(KeyDirectory(broker))
         view = LiveView(broker)

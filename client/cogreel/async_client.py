@@ -21,6 +21,7 @@ from cogreel.error_details import error_from_rpc
 from cogreel.results import video_of
 from cogreel.retry import OnRetry, Retrying, RetryPolicy
 from cogreel.submission import TextToVideo, build_submit_request
+from cogreel.trace_context import with_trace_context
 from cogreel.updates import Update
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
@@ -104,7 +105,7 @@ class AsyncCogReel:
         while not watching.finished:
             if watching.must_ask_status:
                 watching.status_is((await self.status(request_id)).status)
-            stream = self._queue.WatchStatus(watching.next_stream(), metadata=self._metadata)
+            stream = self._queue.WatchStatus(watching.next_stream(), metadata=with_trace_context(self._metadata))
             try:
                 async for message in stream:
                     update = watching.accept(message)
@@ -172,7 +173,7 @@ class AsyncCogReel:
         retrying = Retrying(self._policy)
         while True:
             try:
-                return await method(request, metadata=self._metadata, timeout=retrying.remaining_s)
+                return await method(request, metadata=with_trace_context(self._metadata), timeout=retrying.remaining_s)
             except grpc.RpcError as rpc_error:
                 pause_s = retrying.delay_after(error_from_rpc(rpc_error, request_id=request_id))
             await asyncio.sleep(pause_s)

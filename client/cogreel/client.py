@@ -20,6 +20,7 @@ from cogreel.error_details import error_from_rpc
 from cogreel.results import video_of
 from cogreel.retry import OnRetry, Retrying, RetryPolicy
 from cogreel.submission import TextToVideo, build_submit_request
+from cogreel.trace_context import with_trace_context
 from cogreel.updates import Update
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
@@ -169,7 +170,7 @@ class CogReel:
         while not watching.finished:
             if watching.must_ask_status:
                 watching.status_is(self.status(request_id).status)
-            stream = self._queue.WatchStatus(watching.next_stream(), metadata=self._metadata)
+            stream = self._queue.WatchStatus(watching.next_stream(), metadata=with_trace_context(self._metadata))
             try:
                 for message in stream:
                     update = watching.accept(message)
@@ -246,7 +247,7 @@ class CogReel:
         retrying = Retrying(self._policy)
         while True:
             try:
-                return method(request, metadata=self._metadata, timeout=retrying.remaining_s)
+                return method(request, metadata=with_trace_context(self._metadata), timeout=retrying.remaining_s)
             except grpc.RpcError as rpc_error:
                 error = error_from_rpc(rpc_error, request_id=request_id)
                 if self._closed:
