@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
+from minio.error import S3Error
 from prometheus_client import CollectorRegistry
 
 from files import ObjectStore, StoreUnavailableError
@@ -151,6 +152,9 @@ def main() -> int:
             asyncio.run(work(settings, incarnation, device, loaded, Reports(os.environ), metrics=metrics))
     except (CardError, CardMismatchError, ModelLoadError, RifeWeightsError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what an operator reads first
+        return MISCONFIGURED
+    except S3Error as error:
+        print(f"error: the object store refused: {error.code}, {error.message}", file=sys.stderr)  # noqa: T201 - as above
         return MISCONFIGURED
     except (DeviceError, DeviceLostError, BrokerUnavailableError, StoreUnavailableError) as error:
         _log.error("worker.stopped", cause=str(error))

@@ -135,6 +135,14 @@ class Broker:
             )
         except (*UNREACHABLE, OSError) as error:
             raise BrokerUnavailableError(f"cannot connect to NATS: {error}") from error
+        except nats.errors.Error as error:
+            if "url" not in str(error):
+                raise
+            # Without its cause, which quotes a piece of the URL: of a password with a slash in it, for instance.
+            raise BrokerUnavailableError(
+                "cannot connect to NATS: its address must have the form nats://user:password@host:port, "
+                "and the password may hold none of / ? # [ ] @ ,"
+            ) from None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -26,16 +25,16 @@ from tests.end_to_end.tree import Tree
 STAGES = ["prepare", "denoise", "decode", "encode", "upload"]
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module")
 async def collector() -> AsyncIterator[Collector]:
     async with Collector() as running:
         yield running
 
 
-@pytest_asyncio.fixture
-async def tree(tmp_path: Path, collector: Collector) -> AsyncIterator[Tree]:
+@pytest_asyncio.fixture(scope="module")
+async def tree(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> AsyncIterator[Tree]:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
-    async with Tree(tmp_path, devices="simulated", environment=environment) as running:
+    async with Tree(tmp_path_factory.mktemp("traced"), devices="simulated", environment=environment) as running:
         yield running
 
 
