@@ -37,12 +37,15 @@ class WorkerMetrics:
             registry=registry,
         )
         self._all_steps = Counter(
-            "cogreel_denoising_steps_total", "Denoising steps.", ["endpoint", *_OF_DEVICE], registry=registry
+            "cogreel_denoising_steps_total",
+            "Denoising steps that were done; its rate is steps a second.",
+            ["endpoint", *_OF_DEVICE],
+            registry=registry,
         )
         self._labels = (worker, device)
         self._busy = Counter(
             "cogreel_device_busy_seconds_total",
-            "Time during which a request had the device.",
+            "Seconds during which a request had the device; its rate is the busy share.",
             _OF_DEVICE,
             registry=registry,
         ).labels(*self._labels)

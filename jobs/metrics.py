@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cogreel.v1.queue_pb2 import FAILURE_REASON_LEASE_LOST, Failure, FailureReason, Priority
+from cogreel.v1.queue_pb2 import (
+    FAILURE_REASON_LEASE_LOST,
+    PRIORITY_LOW,
+    PRIORITY_NORMAL,
+    Failure,
+    FailureReason,
+    Priority,
+)
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from jobs import states
@@ -18,9 +25,8 @@ from jobs.record_pb2 import Record, State
 START_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
 
 
-def priority_name(priority: Priority.ValueType) -> str:
-    """How a priority is labelled: `normal` or `low`."""
-    return Priority.Name(priority).removeprefix("PRIORITY_").lower()
+PRIORITY_NAMES = {number: name.removeprefix("PRIORITY_").lower() for name, number in Priority.items()}
+"""How priorities are labelled: `normal` and `low`."""
 
 
 class QueueMetrics:
@@ -29,10 +35,16 @@ class QueueMetrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         registry = registry if registry is not None else CollectorRegistry()
         self._submitted = Counter(
-            "cogreel_requests_submitted_total", "Requests accepted.", ["endpoint", "priority"], registry=registry
+            "cogreel_requests_submitted_total",
+            "Requests that were accepted.",
+            ["endpoint", "priority"],
+            registry=registry,
         )
         self._finished = Counter(
-            "cogreel_requests_finished_total", "Requests by terminal state.", ["endpoint", "state"], registry=registry
+            "cogreel_requests_finished_total",
+            "Requests that ended: completed, failed or cancelled.",
+            ["endpoint", "state"],
+            registry=registry,
         )
         self._time_to_start = Histogram(
             "cogreel_time_to_start_seconds",
@@ -60,6 +72,9 @@ class QueueMetrics:
     def expect(self, endpoints: Iterable[str]) -> None:
         """Show the counters of these endpoints from 0 on: a rate needs a value before the first event."""
         for endpoint in endpoints:
+            for priority in (PRIORITY_NORMAL, PRIORITY_LOW):
+                self._submitted.labels(endpoint, PRIORITY_NAMES[priority])
+                self._time_to_start.labels(endpoint, PRIORITY_NAMES[priority])
             for state in states.TERMINAL:
                 self._finished.labels(endpoint, states.public_name(state).lower())
             for outcome in ("completed", "failed", "lost", "cancelled", "handed_back"):
@@ -79,10 +94,10 @@ class QueueMetrics:
         """A transition was published by this process; `first` is a request's acceptance."""
         endpoint = record.endpoint
         if first:
-            self._submitted.labels(endpoint, priority_name(record.priority)).inc()
+            self._submitted.labels(endpoint, PRIORITY_NAMES[record.priority]).inc()
         if record.state == State.STATE_RUNNING and record.attempt == 1:
             waited_s = (record.started_time.ToNanoseconds() - record.queued_time.ToNanoseconds()) / 1e9
-            self._time_to_start.labels(endpoint, priority_name(record.priority)).observe(max(waited_s, 0.0))
+            self._time_to_start.labels(endpoint, PRIORITY_NAMES[record.priority]).observe(max(waited_s, 0.0))
         if record.state in states.TERMINAL:
             self._finished.labels(endpoint, states.public_name(record.state).lower()).inc()
         self._attempt_ended(record)

@@ -35,7 +35,7 @@ class ServiceMetrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
         self._calls = Counter(
-            "cogreel_grpc_calls_total", "Ended gRPC calls.", ["method", "code"], registry=self.registry
+            "cogreel_grpc_calls_total", "gRPC calls that ended.", ["method", "code"], registry=self.registry
         )
         self._call_seconds = Histogram(
             "cogreel_grpc_call_seconds",

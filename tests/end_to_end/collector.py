@@ -21,10 +21,7 @@ class Seen:
     @property
     def attributes(self) -> dict[str, str | int | bool]:
         """Its attributes, as plain values."""
-        return {
-            a.key: getattr(a.value, str(a.value.WhichOneof("value")))  # type: ignore[misc]  # a oneof of plain kinds
-            for a in self.span.attributes
-        }
+        return {a.key: getattr(a.value, str(a.value.WhichOneof("value"))) for a in self.span.attributes}
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -56,7 +53,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return sorted(found, key=lambda seen: seen.span.start_time_unix_nano)
 
     async def __aenter__(self) -> Self:
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
+        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
         port = self._server.add_insecure_port("127.0.0.1:0")
         self.endpoint = f"http://127.0.0.1:{port}"
         await self._server.start()

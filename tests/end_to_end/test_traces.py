@@ -6,10 +6,8 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from cogreel import AsyncCogReel
 from cogreel.v1.queue_pb2 import RequestState
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -23,19 +21,6 @@ from tests.end_to_end.collector import Collector, Seen
 from tests.end_to_end.tree import Tree
 
 STAGES = ["prepare", "denoise", "decode", "encode", "upload"]
-
-
-@pytest_asyncio.fixture(scope="module")
-async def collector() -> AsyncIterator[Collector]:
-    async with Collector() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module")
-async def tree(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> AsyncIterator[Tree]:
-    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
-    async with Tree(tmp_path_factory.mktemp("traced"), devices="simulated", environment=environment) as running:
-        yield running
 
 
 async def submit_in_a_span(tree: Tree, collector: Collector, *, steps: int) -> tuple[str, bytes]:
@@ -66,9 +51,9 @@ def only(spans: list[Seen], name: str) -> Seen:
     return found
 
 
-async def test_one_trace_leads_from_the_caller_to_the_stages(tree: Tree, collector: Collector) -> None:
-    request_id, trace_id = await submit_in_a_span(tree, collector, steps=3)
-    caller = await tree.caller()
+async def test_one_trace_leads_from_the_caller_to_the_stages(watched_tree: Tree, collector: Collector) -> None:
+    request_id, trace_id = await submit_in_a_span(watched_tree, collector, steps=3)
+    caller = await watched_tree.caller()
     assert await caller.ended(request_id) == RequestState.REQUEST_STATE_COMPLETED
     spans = await spans_of(collector, trace_id, last="attempt")
     root, submit, queued = only(spans, "caller"), only(spans, "QueueService/Submit"), only(spans, "queued")
@@ -92,18 +77,19 @@ async def test_one_trace_leads_from_the_caller_to_the_stages(tree: Tree, collect
         "cogreel.model_revision": attempt.attributes["cogreel.model_revision"],
         "cogreel.outcome": "completed",
     }
-    log = [json.loads(line) for line in (tree.data_dir / "logs/worker-0.log").read_text().splitlines()]
-    ended = [line for line in log if line["event"] == "attempt.completed"]
-    assert [(line["request_id"], line["attempt"], line["trace_id"]) for line in ended] == [
-        (request_id, 1, trace_id.hex())
+    log = [json.loads(line) for line in (watched_tree.data_dir / "logs/worker-0.log").read_text().splitlines()]
+    mine = [line for line in log if line.get("request_id") == request_id]
+    assert [(line["event"], line["attempt"], line["trace_id"]) for line in mine] == [
+        ("attempt.started", 1, trace_id.hex()),
+        ("attempt.completed", 1, trace_id.hex()),
     ]
 
 
-async def test_an_attempt_that_takes_over_is_in_the_same_trace(tree: Tree, collector: Collector) -> None:
-    request_id, trace_id = await submit_in_a_span(tree, collector, steps=50)
-    caller = await tree.caller()
+async def test_an_attempt_that_takes_over_is_in_the_same_trace(watched_tree: Tree, collector: Collector) -> None:
+    request_id, trace_id = await submit_in_a_span(watched_tree, collector, steps=50)
+    caller = await watched_tree.caller()
     await caller.reaches(request_id, RequestState.REQUEST_STATE_RUNNING)
-    os.kill(tree.pid("worker-0"), signal.SIGKILL)
+    os.kill(watched_tree.pid("worker-0"), signal.SIGKILL)
     assert await caller.ended(request_id) == RequestState.REQUEST_STATE_COMPLETED
     spans = await spans_of(collector, trace_id, last="attempt")
     attempt = only(spans, "attempt")
@@ -111,8 +97,9 @@ async def test_an_attempt_that_takes_over_is_in_the_same_trace(tree: Tree, colle
     assert attempt.span.parent_span_id == only(spans, "QueueService/Submit").span.span_id
 
 
-async def test_a_refused_call_is_a_span_with_its_reason(tree: Tree, collector: Collector) -> None:
-    async with AsyncCogReel(tree.ready["grpc"], tree.ready["api_key"]) as client:
+async def test_a_refused_call_is_a_span_with_its_reason(watched_tree: Tree, collector: Collector) -> None:
+    ready = watched_tree.ready
+    async with AsyncCogReel(ready["grpc"], ready["api_key"]) as client:
         with pytest.raises(Exception, match="There is no request"):
             await client.result("00000000-0000-4000-8000-000000000000")
 

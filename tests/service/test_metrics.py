@@ -168,10 +168,11 @@ async def test_calls_are_counted_by_method_and_code(observed: Observed) -> None:
     with pytest.raises(grpc.aio.AioRpcError):
         await stranger.submit()
     assert observed.value(calls, method="QueueService/Submit", code="UNAUTHENTICATED") == 1
-    watching = observed.caller.watch(submitted.request_id)
-    await anext(watching)
+    request = WatchStatusRequest(request_id=submitted.request_id)
+    watching = observed.caller.stub.WatchStatus(request, metadata=observed.caller.metadata)
+    await watching.read()
     assert observed.value("cogreel_watchers") == 1
-    await watching.aclose()
+    watching.cancel()
     await observed.becomes(0, "cogreel_watchers")
     await observed.becomes(1, calls, method="QueueService/WatchStatus", code="CANCELLED")
 
