@@ -8,6 +8,7 @@ caller's trace context is passed on all the same. Needs the extra `otel`.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -17,6 +18,8 @@ from opentelemetry import trace
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+
+LAST_SPANS_WITHIN_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -62,4 +65,9 @@ def traced(role: str, instance: str) -> Iterator[None]:
     try:
         yield
     finally:
-        provider.shutdown()
+        # In a thread that may be left behind: a collector that is gone must not hold up the end.
+        closing = threading.Thread(target=provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(LAST_SPANS_WITHIN_S)
+        if closing.is_alive():
+            _log.warning("traces.unsent", cause=f"the collector took no spans within {LAST_SPANS_WITHIN_S:g} s")

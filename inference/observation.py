@@ -64,7 +64,7 @@ def attempt_span(record: Record, identity: ModelIdentity, worker_name: str) -> I
         queued = _tracer.start_span(
             "queued", context=parent, attributes=attributes, start_time=record.queued_time.ToNanoseconds()
         )
-        queued.end(record.started_time.ToNanoseconds())
+        queued.end(max(record.queued_time.ToNanoseconds(), record.started_time.ToNanoseconds()))
     attributes |= {
         "cogreel.worker": worker_name,
         "cogreel.model": identity.name,

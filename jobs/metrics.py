@@ -25,8 +25,13 @@ from jobs.record_pb2 import Record, State
 START_BUCKETS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
 
 
-PRIORITY_NAMES = {number: name.removeprefix("PRIORITY_").lower() for name, number in Priority.items()}
-"""How priorities are labelled: `normal` and `low`."""
+_PRIORITIES = {number: name.removeprefix("PRIORITY_").lower() for name, number in Priority.items()}
+_REASONS = {number: name.removeprefix("FAILURE_REASON_").lower() for name, number in FailureReason.items()}
+
+
+def priority_label(priority: Priority.ValueType) -> str:
+    """How a priority is labelled: `normal` or `low`; by its number, if only a newer version knows its name."""
+    return _PRIORITIES.get(priority, str(priority))
 
 
 class QueueMetrics:
@@ -73,14 +78,15 @@ class QueueMetrics:
         """Show the counters of these endpoints from 0 on: a rate needs a value before the first event."""
         for endpoint in endpoints:
             for priority in (PRIORITY_NORMAL, PRIORITY_LOW):
-                self._submitted.labels(endpoint, PRIORITY_NAMES[priority])
-                self._time_to_start.labels(endpoint, PRIORITY_NAMES[priority])
+                self._submitted.labels(endpoint, priority_label(priority))
+                self._time_to_start.labels(endpoint, priority_label(priority))
             for state in states.TERMINAL:
                 self._finished.labels(endpoint, states.public_name(state).lower())
             for outcome in ("completed", "failed", "lost", "cancelled", "handed_back"):
                 self._attempts.labels(endpoint, outcome)
-            for reason in FailureReason.values()[1:]:
-                self._failures.labels(endpoint, _reason(Failure(reason=reason)))
+            for number, reason in _REASONS.items():
+                if number:  # 0 is never sent
+                    self._failures.labels(endpoint, reason)
 
     def disconnected(self) -> None:
         """The connection to the broker was lost."""
@@ -94,10 +100,10 @@ class QueueMetrics:
         """A transition was published by this process; `first` is a request's acceptance."""
         endpoint = record.endpoint
         if first:
-            self._submitted.labels(endpoint, PRIORITY_NAMES[record.priority]).inc()
+            self._submitted.labels(endpoint, priority_label(record.priority)).inc()
         if record.state == State.STATE_RUNNING and record.attempt == 1:
             waited_s = (record.started_time.ToNanoseconds() - record.queued_time.ToNanoseconds()) / 1e9
-            self._time_to_start.labels(endpoint, PRIORITY_NAMES[record.priority]).observe(max(waited_s, 0.0))
+            self._time_to_start.labels(endpoint, priority_label(record.priority)).observe(max(waited_s, 0.0))
         if record.state in states.TERMINAL:
             self._finished.labels(endpoint, states.public_name(record.state).lower()).inc()
         self._attempt_ended(record)
@@ -135,4 +141,4 @@ def _failure_of(record: Record, attempt: int) -> Failure | None:
 
 
 def _reason(failure: Failure) -> str:
-    return FailureReason.Name(failure.reason).removeprefix("FAILURE_REASON_").lower()
+    return _REASONS.get(failure.reason, str(failure.reason))

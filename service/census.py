@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from cogreel.v1.queue_pb2 import PRIORITY_LOW, PRIORITY_NORMAL
 
-from jobs import states
-from jobs.metrics import PRIORITY_NAMES
+from jobs.metrics import priority_label
 from jobs.publisher import key_of
 from jobs.record_pb2 import Record, State
 from jobs.subjects import RequestKey
@@ -35,7 +34,7 @@ class Census:
 
     def __init__(self, endpoints: Iterable[str]) -> None:
         self._groups: dict[Group, dict[RequestKey, float]] = {
-            Group(endpoint, PRIORITY_NAMES[priority], state): {}
+            Group(endpoint, priority_label(priority), state): {}
             for endpoint in endpoints
             for priority in (PRIORITY_NORMAL, PRIORITY_LOW)
             for state in (QUEUED, HELD, RUNNING)
@@ -48,9 +47,10 @@ class Census:
         known = self._group_of.pop(key, None)
         if known is not None:
             del self._groups[known][key]
-        if record.state in states.TERMINAL:
+        state = _SHOWN.get(record.state)
+        if state is None:  # it has ended, or is in a state that only a newer version knows
             return
-        group = Group(record.endpoint, PRIORITY_NAMES[record.priority], _SHOWN[record.state])
+        group = Group(record.endpoint, priority_label(record.priority), state)
         self._group_of[key] = group
         self._groups.setdefault(group, {})[key] = record.queued_time.ToNanoseconds() / 1e9
 

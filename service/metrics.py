@@ -53,7 +53,9 @@ class ServiceMetrics:
         )
         self._req_lag, self._log_lag = self._lag.labels(REQ), self._lag.labels(LOG)
         self._store_up = Gauge(
-            "cogreel_store_up", "Whether the object store answered when it was last asked.", registry=self.registry
+            "cogreel_store_up",
+            "Whether the object store answered when it was last asked, and has the bucket.",
+            registry=self.registry,
         )
 
     def call_ended(self, method: str, code: str, seconds: float) -> None:
@@ -86,15 +88,19 @@ class ServiceMetrics:
             self.registry.unregister(collector)
 
     async def _probe(self, store: ObjectStore) -> None:
+        told = ""
         while True:
+            cause = ""
             try:
                 await store.check()
-                self._store_up.set(1)
-            except (StoreUnavailableError, LookupError):
-                self._store_up.set(0)
-            except Exception as error:  # noqa: BLE001 - such as refused credentials: they may be put right
-                self._store_up.set(0)
-                _log.warning("store.refused", cause=str(error))
+            except StoreUnavailableError:
+                cause = "out of reach"
+            except Exception as error:  # noqa: BLE001 - no bucket yet, or refused credentials: both may be put right
+                cause = str(error)
+            self._store_up.set(not cause)
+            if cause != told:
+                told = cause
+                _log.warning("store.down", cause=cause) if cause else _log.info("store.up")
             await asyncio.sleep(PROBE_STORE_EVERY_S)
 
 
