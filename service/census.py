@@ -60,7 +60,7 @@ class Census:
             yield group, len(members)
 
     def oldest(self) -> Iterator[tuple[Group, float | None]]:
-        """When the oldest request of each waiting group was accepted, in seconds since 1970; None if it is empty."""
+        """When the oldest request of each queued group was accepted, in seconds since 1970; None if it is empty."""
         for group, members in list(self._groups.items()):
-            if group.state != RUNNING:
+            if group.state == QUEUED:
                 yield group, min(list(members.values()), default=None)

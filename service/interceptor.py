@@ -56,7 +56,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def answer(request: Message, context: Context) -> Message:
             with observed(method, context, self._metrics) as call:
                 try:
-                    await self._enter(call, context)
+                    await self._admit(call, context)
                     if checked:
                         check(request)
                     return await serve(request, context)
@@ -70,7 +70,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def stream(request: Message, context: Context) -> AsyncIterator[Message]:
             with observed(method, context, self._metrics) as call:
                 try:
-                    await self._enter(call, context)
+                    await self._admit(call, context)
                     check(request)
                     async for response in serve(request, context):
                         yield response
@@ -79,7 +79,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return stream
 
-    async def _enter(self, call: Call, context: Context) -> None:
+    async def _admit(self, call: Call, context: Context) -> None:
         key = await authenticate(context, self._directory)
         caller.set(key)
         call.tenant = key.tenant

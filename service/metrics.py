@@ -146,12 +146,12 @@ class _ViewCollector(Collector):
         yield depth
         age = GaugeMetricFamily(
             "cogreel_queue_oldest_age_seconds",
-            "For how long the oldest waiting request has been there; 0 if none waits.",
-            labels=["endpoint", "priority", "state"],
+            "For how long the oldest queued request has been there; 0 if none is queued.",
+            labels=["endpoint", "priority"],
         )
         now = time.time()
         for group, since in self._census.oldest():
-            age.add_metric(list(group), 0.0 if since is None else max(0.0, now - since))
+            age.add_metric([group.endpoint, group.priority], 0.0 if since is None else max(0.0, now - since))
         yield age
 
 

@@ -64,8 +64,8 @@ async def test_the_queue_is_counted_by_endpoint_priority_and_state(observed: Obs
     here = {"endpoint": endpoint, "state": "queued"}
     assert observed.value("cogreel_queue_depth", priority="normal", **here) == 2
     assert observed.value("cogreel_queue_depth", priority="low", **here) == 1
-    older = observed.value("cogreel_queue_oldest_age_seconds", priority="normal", **here)
-    newer = observed.value("cogreel_queue_oldest_age_seconds", priority="low", **here)
+    older = observed.value("cogreel_queue_oldest_age_seconds", endpoint=endpoint, priority="normal")
+    newer = observed.value("cogreel_queue_oldest_age_seconds", endpoint=endpoint, priority="low")
     assert older > newer > 0
     assert observed.value("cogreel_requests_submitted_total", endpoint=endpoint, priority="normal") == 2
     await observed.deployment.worker(step_s=0.2)
