@@ -45,9 +45,10 @@ def cogreeld(tree: Tree, *arguments: str) -> str:
 
 @asynccontextmanager
 async def text_replica(tree: Tree, log: Path) -> AsyncIterator[str]:
-    """A second replica of the service, which logs as text; gives its address."""
+    """A second replica of the service, which logs as text and is refused by S3; gives its address."""
     environment = psutil.Process(tree.pid("service")).environ() | {"COGREEL_LOG_FORMAT": "text"}
     environment |= {"COGREEL_LISTEN": "127.0.0.1:0", "COGREEL_METRICS_LISTEN": ""}
+    environment |= {"COGREEL_S3_SECRET_KEY": WRONG["a wrong S3 key"]}
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "host.cli", "serve"),
@@ -183,6 +184,7 @@ async def test_no_secret_is_in_what_a_full_life_leaves_behind(tmp_path: Path) ->
     welcome = re.compile(r"^  (API key|export COGREEL).*$", re.MULTILINE)  # what the user is meant to copy
     hay.add("up.txt", welcome.sub("", tree.output.read_text()))
     hay.add("replica.txt", (tmp_path / "replica.txt").read_bytes())
+    assert b"store.down" in hay.said["replica.txt"]
     hay.add_files(tree.data_dir / "logs")
     assert {"service.log", "worker-0.log", "nats-server.log", "weed.log", "events", "stream REQ"} <= set(hay.said)
     found = {name: places for name, secret in secrets.items() if (places := hay.holding(secret))}
