@@ -156,6 +156,17 @@ async def test_failed_attempts_are_counted_by_reason(
     assert observed.value("cogreel_requests_finished_total", endpoint=endpoint, state="failed") == 1
 
 
+async def test_a_drained_attempt_is_handed_back_and_no_failure(observed: Observed) -> None:
+    endpoint = observed.deployment.endpoint
+    worker = await observed.deployment.worker(step_s=0.1, grace_s=0.0, registry=observed.worker)
+    submitted = await observed.caller.submit(steps=50)
+    await observed.caller.reaches(submitted.request_id, RequestState.REQUEST_STATE_RUNNING)
+    worker.drain()
+    await observed.becomes(1, "cogreel_attempts_total", endpoint=endpoint, outcome="handed_back")
+    await observed.becomes(1, "cogreel_queue_depth", endpoint=endpoint, state="queued")
+    assert observed.value("cogreel_failures_total", endpoint=endpoint) == 0
+
+
 async def test_calls_are_counted_by_method_and_code(observed: Observed) -> None:
     submitted = await observed.caller.submit()
     with pytest.raises(grpc.aio.AioRpcError):
