@@ -23,6 +23,7 @@ from jobs.streams import ensure_consumers, ensure_streams
 from jobs.view import LiveView
 from service.admin_servicer import AdminServicer
 from service.interceptor import CallInterceptor
+from service.metrics import ServiceMetrics
 from service.queue_servicer import QueueServicer, QueueServiceSettings
 from service.sweeper import Sweeper, SweeperSettings
 from service.unserved import add_unserved
@@ -65,9 +66,16 @@ class ServerSettings:
 
 @asynccontextmanager
 async def serving(
-    settings: ServerSettings, broker: Broker, store: ObjectStore, cards: Mapping[str, ModelCard]
+    settings: ServerSettings,
+    broker: Broker,
+    store: ObjectStore,
+    cards: Mapping[str, ModelCard],
+    *,
+    metrics: ServiceMetrics | None = None,
 ) -> AsyncIterator[int]:
     """Serve while the block runs; gives the port. Leaving ends all watches, so that their callers go elsewhere.
+
+    `metrics` are filled with what happens; left out, with what nobody reads.
 
     Raises:
         BrokerUnavailableError: the streams cannot be set up.
@@ -75,16 +83,19 @@ async def serving(
     """
     await ensure_streams(broker, update=True)
     await ensure_consumers(broker, cards)
+    metrics = metrics or ServiceMetrics()
+    broker.metrics.expect(cards)
     async with AsyncExitStack() as stack:
         directory = await stack.enter_async_context(KeyDirectory(broker))
         view = LiveView(broker)
         overview = QueueOverview()
         view.on_state.append(overview.consider)
+        await stack.enter_async_context(metrics.observing(view, store, cards))
         await stack.enter_async_context(Sweeper(settings.sweeper, broker, view, store))
         await stack.enter_async_context(view)
         server = grpc.aio.server(
             options=_OPTIONS,
-            interceptors=[CallInterceptor(directory)],
+            interceptors=[CallInterceptor(directory, metrics)],
             maximum_concurrent_rpcs=settings.max_concurrent_calls,
         )
         queue_pb2_grpc.add_QueueServiceServicer_to_server(

@@ -71,7 +71,7 @@ class AsyncChannel:
         retrying = Retrying(self._policy)
         while True:
             try:
-                return await method(request, metadata=self._metadata, timeout=retrying.remaining_s)
+                return await method(request, metadata=with_trace_context(self._metadata), timeout=retrying.remaining_s)
             except grpc.RpcError as rpc_error:
                 pause_s = retrying.delay_after(error_from_rpc(rpc_error, request_id=request_id))
             await asyncio.sleep(pause_s)

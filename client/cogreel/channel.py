@@ -82,7 +82,7 @@ class Channel:
         retrying = Retrying(self._policy)
         while True:
             try:
-                return method(request, metadata=self._metadata, timeout=retrying.remaining_s)
+                return method(request, metadata=with_trace_context(self._metadata), timeout=retrying.remaining_s)
             except grpc.RpcError as rpc_error:
                 pause_s = retrying.delay_after(self._failure(rpc_error, request_id))
             time.sleep(pause_s)

@@ -19,6 +19,7 @@ from cogreel.download import Source, fetch
 from cogreel.listing import Listing
 from cogreel.results import video_of
 from cogreel.submission import TextToVideo, build_submit_request, with_idempotency_key
+from cogreel.trace_context import with_trace_context
 from cogreel.updates import LogUpdate, Update
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
@@ -176,7 +177,7 @@ class CogReel(Channel):
         while not watching.finished:
             if watching.must_ask_status:
                 watching.status_is(self.status(request_id).status)
-            stream = self._queue.WatchStatus(watching.next_stream(), metadata=self._metadata)
+            stream = self._queue.WatchStatus(watching.next_stream(), metadata=with_trace_context(self._metadata))
             try:
                 for message in stream:
                     update = watching.accept(message)
