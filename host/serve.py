@@ -21,6 +21,10 @@ from service.server import serving
 RETRY_S = 1.0
 
 
+class StreamLostError(Exception):
+    """What this process knows of the queue is of streams that are no more."""
+
+
 class ListenError(Exception):
     """The address may not be listened on."""
 
@@ -48,6 +52,7 @@ async def serve(settings: Settings) -> None:
 
     Raises:
         BrokerUnavailableError: NATS cannot be reached.
+        StreamLostError: the queue was set up anew meanwhile.
         CardError: a model card cannot be read.
         ListenError, OSError: the address cannot be listened on.
     """
@@ -62,5 +67,8 @@ async def _serve(settings: Settings, cards: dict[str, ModelCard]) -> None:
     with traced("service", socket.gethostname()), metrics_served(address, registry):
         async with Broker(settings.broker("service"), QueueMetrics(registry)) as broker:
             store = ObjectStore(settings.store())
-            async with serving(settings.server(), broker, store, cards, metrics=ServiceMetrics(registry)):
-                await asyncio.Event().wait()
+            lost = asyncio.Event()
+            metrics = ServiceMetrics(registry)
+            async with serving(settings.server(), broker, store, cards, metrics=metrics, on_lost=lost.set):
+                await lost.wait()
+            raise StreamLostError("the queue's streams were made anew; start again to serve the new ones")

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """In how many copies the streams are kept: 1 alone, 3 in a cluster."""
     queue_max_bytes: int = Field(default=2 * 1024**3, gt=0)
     """Bytes that the queue's records may take; submissions are refused at 80 % of it."""
+    queue_max_requests: int = Field(default=100_000, gt=0)
+    """Requests that may wait at once, of all tenants; submissions above it are refused."""
     log_max_bytes: int = Field(default=2 * 1024**3, gt=0)
     """Bytes that steps and log lines may take; the oldest are dropped."""
     log_age_s: float = Field(default=7 * 24 * 3600, gt=0)
@@ -126,6 +128,7 @@ class Settings(BaseSettings):
         return ServerSettings(
             address=self.listen,
             grace_s=self.shutdown_grace_s,
+            max_waiting=self.queue_max_requests,
             queue=QueueServiceSettings(url_validity_s=self.url_validity_s, checkpoint_s=self.checkpoint_s),
             sweeper=SweeperSettings(retention_s=self.retention_s),
         )

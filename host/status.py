@@ -13,10 +13,11 @@ from cogreel.v1.admin_pb2 import QueueCounts, Worker
 from host.settings import Settings
 from jobs.broker import ApiError, Broker, Stored
 from jobs.errors import BrokerUnavailableError
-from jobs.overview import QueueOverview
+from jobs.overview import queue_counts
+from jobs.projection import Projection
 from jobs.publisher import read_record
 from jobs.registry import list_workers
-from jobs.subjects import LIVE, REQ
+from jobs.subjects import LIVE, REQ, parse_request
 from jobs.tail import StreamTail
 
 LOOK_EVERY_S = 1.0
@@ -44,12 +45,12 @@ class Observer:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._overview = QueueOverview()
+        self._projection = Projection()
         self.tail = StreamTail(broker, REQ, f"{LIVE}req.>", self._apply)
 
     def _apply(self, stored: Stored) -> None:
         if ".st." in stored.subject:
-            self._overview.consider(read_record(stored))
+            self._projection.apply(parse_request(stored.subject), stored.seq, read_record(stored))
 
     async def look(self) -> Snapshot:
         """What there is now.
@@ -61,7 +62,7 @@ class Observer:
         if not self.tail.caught_up:
             raise BrokerUnavailableError("the queue cannot be followed at the moment")
         endpoints = {endpoint for worker in workers for endpoint in worker.endpoints}
-        return Snapshot(datetime.now(UTC), self._overview.counts(endpoints), workers)
+        return Snapshot(datetime.now(UTC), queue_counts(self._projection, endpoints), workers)
 
 
 @asynccontextmanager

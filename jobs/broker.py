@@ -94,6 +94,8 @@ class Broker:
         self.settings = settings
         self.metrics = metrics or QueueMetrics()
         self.nc: Client = Client()
+        self.losses = 0
+        """How often the connection was lost so far."""
         self._closing = False
         self._last_error = "no answer"
 
@@ -112,6 +114,7 @@ class Broker:
             _log.warning("broker.error", error=self._last_error)
 
         async def on_disconnected() -> None:
+            self.losses += 1
             if not self._closing:
                 self.metrics.disconnected()
                 _log.warning("broker.disconnected")

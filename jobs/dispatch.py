@@ -197,10 +197,10 @@ class Dispatcher:
         """Whether a running request is in nobody's hands. If that takes long to find out, the delivery comes again."""
         if self._silent.pop(delivery.key, None) == seq:
             return True
-        asked_at = asyncio.get_running_loop().time()
+        asked_at, losses = asyncio.get_running_loop().time(), self._broker.losses
         holding = await self._who_holds(record)
         if holding is Holding.SILENCE and SILENCE_S:
-            self._outwait(delivery, record, seq, until=asked_at + SILENCE_S)
+            self._outwait(delivery, record, seq, until=asked_at + SILENCE_S, losses=losses)
             return False
         return holding is not Holding.MINE
 
@@ -210,12 +210,12 @@ class Dispatcher:
             return Holding.MINE if self.holds(key, record.attempt) else Holding.NOT_MINE
         return await ask_holding(self._broker, record.worker.incarnation, key, record.attempt)
 
-    def _outwait(self, delivery: Delivery, record: Record, seq: int, *, until: float) -> None:
+    def _outwait(self, delivery: Delivery, record: Record, seq: int, *, until: float, losses: int) -> None:
         """Wait beside the work until the holder speaks or has been silent for 10 s; then the delivery comes again."""
 
         async def outwait() -> None:
             try:
-                if await self._stays_silent(delivery, record, seq, until=until):
+                if await self._stays_silent(delivery, record, seq, until=until, losses=losses):
                     self._silent[delivery.key] = seq
                 self._deliveries.bring_again(delivery)
             except BrokerUnavailableError:
@@ -228,11 +228,13 @@ class Dispatcher:
         self._outwaiting.add(task)
         task.add_done_callback(self._outwaiting.discard)
 
-    async def _stays_silent(self, delivery: Delivery, record: Record, seq: int, *, until: float) -> bool:
+    async def _stays_silent(self, delivery: Delivery, record: Record, seq: int, *, until: float, losses: int) -> bool:
         """Keep a delivery and ask its holder each second; False as soon as it speaks or the state is another one.
 
+        `losses` is how often the connection had been lost when it was asked first.
+
         Raises:
-            BrokerUnavailableError: it is the broker that is silent, not the holder.
+            BrokerUnavailableError: it is the broker that is silent, or that was away meanwhile, not the holder.
         """
         loop = asyncio.get_running_loop()
         while (asked_at := loop.time()) < until:
@@ -240,6 +242,8 @@ class Dispatcher:
             if await self._who_holds(record) is not Holding.SILENCE:
                 return False
             found = await leader_state(self._broker, delivery.key)
+            if self._broker.losses != losses:
+                raise BrokerUnavailableError("the connection was lost while the holder was asked")
             if found is not None and found[0] > seq:
                 return False
             await asyncio.sleep(max(0.0, asked_at + ASK_EVERY_S - loop.time()))

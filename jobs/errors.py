@@ -69,7 +69,17 @@ class ReplicaBehindError(Exception):
 
 
 class QueueFullError(Exception):
-    """The queue's storage has reached the share at which submissions are refused."""
+    """The queue takes no more: its storage is nearly full, or as many requests wait as may."""
+
+
+class LimitExceededError(Exception):
+    """A limit of the tenant is reached; `limit` is its name in the contract's `Limits`, `allowed` its value."""
+
+    def __init__(self, limit: str, allowed: int, retry_after_s: float) -> None:
+        super().__init__(f"the tenant's limit {limit} of {allowed} is reached")
+        self.limit = limit
+        self.allowed = allowed
+        self.retry_after_s = retry_after_s
 
 
 class BrokerUnavailableError(Exception):

@@ -44,11 +44,11 @@ def page_of(projection: Projection, tenant: str, wanted: ListRequestsRequest) ->
         entry = projection.entries[key]
         if states and PUBLIC[entry.state] not in states:
             continue
-        if wanted.HasField("endpoint") and entry.endpoint != wanted.endpoint:
+        if wanted.HasField("endpoint") and entry.queue.endpoint != wanted.endpoint:
             continue
-        if wanted.HasField("queued_after") and entry.queued_ns < wanted.queued_after.ToNanoseconds():
+        if wanted.HasField("queued_after") and entry.accepted_ns < wanted.queued_after.ToNanoseconds():
             break  # all that follow are older
-        if wanted.HasField("queued_before") and entry.queued_ns >= wanted.queued_before.ToNanoseconds():
+        if wanted.HasField("queued_before") and entry.accepted_ns >= wanted.queued_before.ToNanoseconds():
             continue
         if len(keys) == size:
             return Page(keys, _encode(last_seq))

@@ -13,6 +13,7 @@ from cogreel.v1.admin_pb2 import ModelCard
 from cogreel.v1.queue_pb2 import ListRequestsRequest, Progress, SubmitRequest
 
 from jobs import failpoints, states
+from jobs.admission import Admission
 from jobs.broker import Broker
 from jobs.cancellation import cancel
 from jobs.cards import endpoint_for, resolve
@@ -20,13 +21,14 @@ from jobs.errors import (
     BrokerUnavailableError,
     IdempotencyConflictError,
     InvalidInputError,
+    LimitExceededError,
     QueueFullError,
     RequestNotFoundError,
     Violation,
 )
 from jobs.listing import page_of
 from jobs.merge import EntryEvent, Event, TruncatedEvent
-from jobs.publisher import Applied, Lost, Undecided, confirmed_state, leader_state, publish_transition
+from jobs.publisher import Applied, Lost, Undecided, confirmed_state, key_of, leader_state, publish_transition
 from jobs.record_pb2 import Record
 from jobs.subjects import RequestKey
 from jobs.view import LiveView
@@ -76,10 +78,13 @@ def _submitted_before(record: Record, standing: Record) -> Submitted:
 class Queue:
     """The queue as one service replica offers it, with the cards of the endpoints that it serves."""
 
-    def __init__(self, broker: Broker, view: LiveView, cards: Mapping[str, ModelCard]) -> None:
+    def __init__(
+        self, broker: Broker, view: LiveView, cards: Mapping[str, ModelCard], admission: Admission | None = None
+    ) -> None:
         self.cards = cards
         self._broker = broker
         self._view = view
+        self._admission = admission or Admission(view)
 
     async def submit(
         self, tenant: str, submission: SubmitRequest, *, trace_context: Mapping[str, str] | None = None
@@ -90,31 +95,39 @@ class Queue:
             InvalidInputError, EndpointNotFoundError: the submission cannot be served.
             IdempotencyConflictError: the key was used with another body.
             QueueFullError: the queue takes no more.
+            LimitExceededError: a limit of the tenant is reached.
             BrokerUnavailableError: the broker could not decide in time.
         """
         endpoint = endpoint_for(submission, self.cards)
         card = self.cards[endpoint]
         resolved = resolve(submission, endpoint, card)
         keyed = submission.idempotency_key if submission.HasField("idempotency_key") else None
-        record = states.queued(
-            Record(
-                tenant=tenant,
-                request_id=request_id_for(tenant, keyed),
-                endpoint=endpoint,
-                priority=resolved.priority,
-                submission=resolved,
-                submission_digest=digest_of(submission),
-                card_name=card.name,
-                card_revision=card.revision,
-                max_attempts=resolved.max_attempts,
-                trace_context=trace_context or {},
-            ),
-            now=datetime.now(UTC),
+        request = Record(
+            tenant=tenant,
+            request_id=request_id_for(tenant, keyed),
+            endpoint=endpoint,
+            priority=resolved.priority,
+            submission=resolved,
+            submission_digest=digest_of(submission),
+            card_name=card.name,
+            card_revision=card.revision,
+            max_attempts=resolved.max_attempts,
+            trace_context=trace_context or {},
         )
-        if record.ByteSize() > MAX_SUBMISSION_BYTES:
+        if request.ByteSize() > MAX_SUBMISSION_BYTES:
             raise InvalidInputError([Violation("", f"must take at most {MAX_SUBMISSION_BYTES} bytes as a whole")])
-        if self._view.full:
-            return await self._existing(record)
+        try:
+            with self._admission.admitting(tenant) as hold:
+                now = datetime.now(UTC)
+                return await self._publish(states.held(request, now=now) if hold else states.queued(request, now=now))
+        except (QueueFullError, LimitExceededError):
+            # A repeated submission finds the first one all the same.
+            found = await leader_state(self._broker, key_of(request))
+            if found is None:
+                raise
+            return _submitted_before(request, found[1])
+
+    async def _publish(self, record: Record) -> Submitted:
         match await publish_transition(self._broker, record, expected_seq=0):
             case Applied(seq):
                 failpoints.reach(failpoints.SUBMIT_PUBLISHED)
@@ -125,13 +138,6 @@ class Queue:
                 return _submitted_before(record, standing)
             case Undecided(cause):
                 raise BrokerUnavailableError(cause)
-
-    async def _existing(self, record: Record) -> Submitted:
-        """What a repeated submission finds although the queue is full."""
-        found = await leader_state(self._broker, RequestKey(record.tenant, record.request_id))
-        if found is None:
-            raise QueueFullError("the queue's storage is nearly full")
-        return _submitted_before(record, found[1])
 
     async def read(self, key: RequestKey, *, ended: bool = False) -> Record:
         """Where a request stands, as the leader has it.
@@ -149,11 +155,12 @@ class Queue:
         seq, record = found
         if record.state in states.WAITING:
             await self._view.reached(seq)
+            await self._view.until_current()
         return record
 
     def position(self, key: RequestKey) -> int | None:
         """How many requests will be taken before this one; None if it is not waiting for a worker."""
-        return self._view.projection.position(key)
+        return self._view.position(key)
 
     def progress(self, key: RequestKey) -> Progress | None:
         """How far the running attempt is, as far as this replica has seen."""

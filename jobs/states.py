@@ -24,6 +24,7 @@ from jobs.record_pb2 import Output, Record, State, Worker
 
 TERMINAL = frozenset({State.STATE_COMPLETED, State.STATE_FAILED, State.STATE_CANCELLED})
 WAITING = frozenset({State.STATE_QUEUED, State.STATE_HELD, State.STATE_RELEASED})
+IN_LINE = frozenset({State.STATE_QUEUED, State.STATE_RELEASED})
 CLAIMABLE = frozenset({State.STATE_QUEUED, State.STATE_RELEASED, State.STATE_RUNNING})
 
 PUBLIC: dict[State.ValueType, RequestState.ValueType] = {
@@ -60,9 +61,23 @@ def _next(record: Record, state: State.ValueType, allowed: frozenset[State.Value
 
 def queued(record: Record, *, now: datetime) -> Record:
     """The first state of a new request, from a record that has everything but a state."""
-    first = _next(record, State.STATE_QUEUED, frozenset({State.STATE_UNSPECIFIED}), 0)
+    return _first(record, State.STATE_QUEUED, now)
+
+
+def held(record: Record, *, now: datetime) -> Record:
+    """The first state of a new request whose tenant has no slot free, as `queued`."""
+    return _first(record, State.STATE_HELD, now)
+
+
+def _first(record: Record, state: State.ValueType, now: datetime) -> Record:
+    first = _next(record, state, frozenset({State.STATE_UNSPECIFIED}), 0)
     first.queued_time.FromDatetime(now)
     return first
+
+
+def admitted(record: Record) -> Record:
+    """A slot of the tenant is free: the request takes its place at the end of the line."""
+    return _next(record, State.STATE_QUEUED, frozenset({State.STATE_HELD}), 0)
 
 
 def lease_lost(record: Record) -> Failure:

@@ -24,6 +24,7 @@ from jobs.tasks import end_task
 _log = structlog.get_logger(__name__)
 
 COMPARE_EVERY_S = 1.0
+CURRENT_FOR_S = 2.5 * COMPARE_EVERY_S
 BUFFERED_COPIES = 65_536
 
 
@@ -31,7 +32,8 @@ class StreamTail:
     """Calls `apply` with each message of a stream, from `start_seq` (1: from the beginning) on.
 
     As an async context manager: entering reads the stream up to its present end. `created` is the stream's creation
-    time as the server writes it, `stored_bytes` its size at the last look.
+    time as the server writes it, `stored_bytes` its size at the last look. `on_hole` is called where a sequence was
+    missing in the stream itself: it had been erased before this tail came to it.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class StreamTail:
         apply: Callable[[Stored], None],
         *,
         start_at_end: bool = False,
+        on_hole: Callable[[], None] = lambda: None,
     ) -> None:
         self.position = 0
         self.created = ""
@@ -52,6 +55,9 @@ class StreamTail:
         self._live_subject = live_subject
         self._apply = apply
         self._start_at_end = start_at_end
+        self._on_hole = on_hole
+        self._follower: asyncio.Task[None] | None = None
+        self._compared_at = 0.0
         self._copies: deque[Stored] = deque(maxlen=BUFFERED_COPIES)
         self._arrived = asyncio.Event()
         self._moved: set[asyncio.Future[None]] = set()
@@ -67,7 +73,7 @@ class StreamTail:
         if self._start_at_end:
             self.position, self.stored_bytes, self.created = await stream_state(self._broker, self._stream)
         await self._compare()
-        follower = asyncio.create_task(self._follow(), name=f"tail {self._stream}")
+        follower = self._follower = asyncio.create_task(self._follow(), name=f"tail {self._stream}")
 
         async def cleanup() -> None:
             await end_task(follower)
@@ -82,6 +88,16 @@ class StreamTail:
     ) -> None:
         if self._cleanup is not None:
             await self._cleanup()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it had everything a moment ago: not where the broker is away, or this process has slept."""
+        return self.caught_up and asyncio.get_running_loop().time() - self._compared_at <= CURRENT_FOR_S
+
+    @property
+    def ended(self) -> bool:
+        """Whether it follows no more, because its stream was made anew."""
+        return self._follower is not None and self._follower.done()
 
     async def reached(self, seq: int, *, timeout_s: float) -> bool:
         """Wait until everything up to `seq` has been applied; False if that takes longer than `timeout_s`."""
@@ -144,6 +160,7 @@ class StreamTail:
         if last_seq > self.position:
             await self._fill(last_seq)
         self.caught_up = True
+        self._compared_at = asyncio.get_running_loop().time()
 
     async def _fill(self, until: int) -> None:
         """Read from the stream what is missing up to `until`; sequences that it lacks were erased."""
@@ -153,9 +170,12 @@ class StreamTail:
                 one = await self._broker.confirmed_following(self._stream, self.position + 1, ">")
                 page = [] if one is None else [one]
             if not page:
+                self._on_hole()
                 self._move(until)
                 return
             for stored in page:
+                if stored.seq > self.position + 1:
+                    self._on_hole()
                 self._apply(stored)
                 self._move(stored.seq)
 

@@ -17,15 +17,19 @@ from jobs import subjects
 from jobs.broker import Broker, Stored
 from jobs.cursor import created_ns
 from jobs.deadlines import Deadlines
+from jobs.errors import BrokerUnavailableError
 from jobs.projection import Projection
-from jobs.publisher import read_record
+from jobs.publisher import confirmed_state, read_record
 from jobs.record_pb2 import LogEntry, Record
 from jobs.subjects import LIVE, LOG, REQ, RequestKey, parse_request
 from jobs.tail import StreamTail
+from jobs.tasks import end_task
 
 FEED_EVENTS = 256
 POSITIONS_EVERY_S = 0.5
 WOKEN_AT_ONCE = 100
+LOOK_AGAIN_S = 1.0
+CURRENT_POLL_S = 0.02
 FULL_SHARE = 0.8  # submissions are refused from here on, so that there is room to finish what was accepted
 
 
@@ -63,7 +67,8 @@ class LiveView:
         """How many watchers have fallen behind their feed so far, and had to read the streams again."""
         self.closing = asyncio.Event()
         self._feeds: defaultdict[RequestKey, set[Feed]] = defaultdict(set)
-        self._req = StreamTail(broker, REQ, f"{LIVE}req.>", self._apply_state)
+        self._erased_unseen = asyncio.Event()
+        self._req = StreamTail(broker, REQ, f"{LIVE}req.>", self._apply_state, on_hole=self._erased_unseen.set)
         self._log = StreamTail(broker, LOG, f"{LIVE}log.>", self._apply_entry, start_at_end=True)
         self._deadlines = Deadlines(broker)
         self.on_state.append(self._deadlines.consider)
@@ -76,6 +81,8 @@ class LiveView:
             await stack.enter_async_context(self._req)
             announcer = asyncio.create_task(self._announce_positions(), name="positions")
             stack.callback(announcer.cancel)
+            looker = asyncio.create_task(self._look_after_the_living(), name="erased unseen")
+            stack.push_async_callback(end_task, looker)
             self._stack = stack.pop_all()
         return self
 
@@ -98,6 +105,11 @@ class LiveView:
         return self._req.caught_up and self._log.caught_up and self.broker.connected
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing more is seen, because a stream was made anew: this process must start again."""
+        return self._req.ended or self._log.ended
+
+    @property
     def stream_created(self) -> int:
         """When REQ was created, in nanoseconds since 1970."""
         return created_ns(self._req.created)
@@ -115,6 +127,19 @@ class LiveView:
     async def reached(self, seq: int, *, timeout_s: float = 2.0) -> bool:
         """Wait until the projection has taken in everything up to `seq`; False if that takes too long."""
         return await self._req.reached(seq, timeout_s=timeout_s)
+
+    def position(self, key: RequestKey) -> int | None:
+        """As `Projection.position`; None also where this replica is not sure to have seen what happened lately."""
+        return self.projection.position(key) if self._req.is_current else None
+
+    async def until_current(self, *, timeout_s: float = 2.0) -> bool:
+        """Wait until positions can be told; False if that takes too long."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while not self._req.is_current:
+            if asyncio.get_running_loop().time() >= deadline:
+                return False
+            await asyncio.sleep(CURRENT_POLL_S)
+        return True
 
     @contextmanager
     def register(self, key: RequestKey) -> Iterator[Feed]:
@@ -153,6 +178,23 @@ class LiveView:
             tell(entry)
         for feed in self._feeds.get(key, ()):
             feed.push(None, (stored.seq, entry))
+
+    async def _look_after_the_living(self) -> None:
+        """Where sequences had been erased before the tail came to them, find out which requests are no more.
+
+        A replica that was cut off while a request ended and was erased would keep it for living for ever.
+        """
+        while True:
+            await self._erased_unseen.wait()
+            self._erased_unseen.clear()
+            for key in self.projection.living():
+                try:
+                    if await confirmed_state(self.broker, key) is None:
+                        self.projection.forget(key, though_living=True)
+                except BrokerUnavailableError:
+                    self._erased_unseen.set()
+                    await asyncio.sleep(LOOK_AGAIN_S)
+                    break
 
     async def _announce_positions(self) -> None:
         """Wake those whose place has moved, not more often than twice a second and a few at a time."""

@@ -147,14 +147,14 @@ async def _follow(
         log_position = history_seq if feed.overflowed else max(history_seq, view.log_position)
         for event in merge.ready(log_position):
             if isinstance(event, StateEvent) and event.record.state in WAITING:
-                position = view.projection.position(key)  # which the caller is told with the state
+                position = view.position(key)  # which the caller is told with the state
             yield event
             quiet_until = loop.time() + _spread(checkpoint_s)
         if merge.finished or feed.overflowed:
             return
         if view.closing.is_set():
             raise ShuttingDownError("this replica is going away")
-        moved_to = view.projection.position(key)
+        moved_to = view.position(key)
         if moved_to is not None and moved_to != position:
             yield PositionEvent(merge.place, moved_to)
             quiet_until = loop.time() + _spread(checkpoint_s)

@@ -45,7 +45,7 @@ from jobs.keys import (
     role_name,
     rotate_key,
 )
-from jobs.overview import QueueOverview
+from jobs.overview import queue_counts
 from jobs.registry import list_workers
 from jobs.subjects import RequestKey
 from jobs.view import LiveView
@@ -56,19 +56,17 @@ _log = structlog.get_logger(__name__)
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
-    """Serves one replica. `overview` must be fed by the view."""
+    """Serves one replica."""
 
     def __init__(
         self,
         broker: Broker,
         view: LiveView,
-        overview: QueueOverview,
         store: ObjectStore,
         cards: Mapping[str, ModelCard],
     ) -> None:
         self._broker = broker
         self._view = view
-        self._overview = overview
         self._store = store
         self._cards = cards
 
@@ -145,7 +143,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         """See the contract."""
         if not self._view.caught_up:
             raise BrokerUnavailableError("what is known here may be out of date")
-        return GetQueueOverviewResponse(queues=self._overview.counts(self._cards))
+        return GetQueueOverviewResponse(queues=queue_counts(self._view.projection, self._cards))
 
     async def DeleteRequest(
         self,

@@ -152,8 +152,15 @@ def explain(error: Exception) -> CallError:  # noqa: C901, PLR0911, PLR0912 - on
         case jobs_errors.QueueFullError():
             return CallError(
                 ErrorReason.ERROR_REASON_QUEUE_FULL,
-                "The queue's storage is nearly full.",
+                f"The queue takes no more at the moment: {error}.",
                 retry_after_s=QUEUE_FULL_RETRY_S,
+            )
+        case jobs_errors.LimitExceededError():
+            return CallError(
+                ErrorReason.ERROR_REASON_LIMIT_EXCEEDED,
+                f"Your limit {error.limit} of {error.allowed} is reached; try again in {error.retry_after_s:.1f} s.",
+                metadata={"limit": error.limit, "allowed": str(error.allowed)},
+                retry_after_s=error.retry_after_s,
             )
         case jobs_errors.BrokerUnavailableError():
             return unavailable(ErrorReason.ERROR_REASON_QUEUE_UNAVAILABLE, "The queue is out of reach; try again.")

@@ -16,11 +16,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from files import ObjectStore, StoreUnavailableError
+from jobs.metrics import priority_label
+from jobs.overview import queue_counts
 from jobs.record_pb2 import LogEntry, Record, State
 from jobs.subjects import LOG, REQ
 from jobs.tasks import end_task
 from jobs.view import LiveView
-from service.census import Census
 
 PROBE_STORE_EVERY_S = 10.0
 CALL_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
@@ -66,11 +67,9 @@ class ServiceMetrics:
     @asynccontextmanager
     async def observing(self, view: LiveView, store: ObjectStore, endpoints: Iterable[str]) -> AsyncIterator[None]:
         """Show what a view sees, and whether a store answers, while the block lasts. Enter it before the view."""
-        census = Census(endpoints)
-        collector = _ViewCollector(view, census)
+        collector = _ViewCollector(view, endpoints)
 
         def on_state(record: Record) -> None:
-            census.consider(record)
             if view.caught_up and (moment_ns := _moment_ns(record)):
                 self._req_lag.observe(max(0.0, time.time() - moment_ns / 1e9))
 
@@ -119,9 +118,9 @@ def _moment_ns(record: Record) -> int:
 class _ViewCollector(Collector):
     """Reads a view when it is asked; runs in the thread of whoever asks."""
 
-    def __init__(self, view: LiveView, census: Census) -> None:
+    def __init__(self, view: LiveView, endpoints: Iterable[str]) -> None:
         self._view = view
-        self._census = census
+        self._endpoints = tuple(endpoints)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing is collected for it at registration."""
@@ -141,17 +140,17 @@ class _ViewCollector(Collector):
             "Requests that have not ended, by state: queued, held or running.",
             labels=["endpoint", "priority", "state"],
         )
-        for group, count in self._census.depths():
-            depth.add_metric(list(group), count)
-        yield depth
         age = GaugeMetricFamily(
             "cogreel_queue_oldest_age_seconds",
             "For how long the oldest queued request has been there; 0 if none is queued.",
             labels=["endpoint", "priority"],
         )
-        now = time.time()
-        for group, since in self._census.oldest():
-            age.add_metric([group.endpoint, group.priority], 0.0 if since is None else max(0.0, now - since))
+        for counted in queue_counts(view.projection, self._endpoints):
+            queue = [counted.endpoint, priority_label(counted.priority)]
+            for state in ("queued", "held", "running"):
+                depth.add_metric([*queue, state], getattr(counted, state))
+            age.add_metric(queue, counted.oldest.ToNanoseconds() / 1e9)
+        yield depth
         yield age
 
 

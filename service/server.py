@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,9 +15,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from files import ObjectStore
+from jobs.admission import Admission
 from jobs.broker import Broker
 from jobs.keys import KeyDirectory
-from jobs.overview import QueueOverview
+from jobs.promotion import Promoter
 from jobs.queue import Queue
 from jobs.streams import ensure_consumers, ensure_streams
 from jobs.view import LiveView
@@ -54,12 +55,14 @@ _log = structlog.get_logger(__name__)
 class ServerSettings:
     """`address` is host:port to listen on, port 0 for any free one.
 
-    `grace_s` is how long calls may take to finish when the server stops; `max_concurrent_calls` bounds the load.
+    `grace_s` is how long calls may take to finish when the server stops; `max_concurrent_calls` bounds the load, and
+    `max_waiting` the requests in the queue.
     """
 
     address: str = "127.0.0.1:50051"
     grace_s: float = 5.0
     max_concurrent_calls: int = 20_000
+    max_waiting: int = 100_000
     queue: QueueServiceSettings = field(default_factory=QueueServiceSettings)
     sweeper: SweeperSettings = field(default_factory=SweeperSettings)
 
@@ -72,10 +75,12 @@ async def serving(
     cards: Mapping[str, ModelCard],
     *,
     metrics: ServiceMetrics | None = None,
+    on_lost: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[int]:
     """Serve while the block runs; gives the port. Leaving ends all watches, so that their callers go elsewhere.
 
-    `metrics` are filled with what happens; left out, with what nobody reads.
+    `metrics` are filled with what happens; left out, with what nobody reads. `on_lost` is called, perhaps again and
+    again, once the streams were made anew: what this replica knows is of others, and it must start again.
 
     Raises:
         BrokerUnavailableError: the streams cannot be set up.
@@ -88,20 +93,20 @@ async def serving(
     async with AsyncExitStack() as stack:
         directory = await stack.enter_async_context(KeyDirectory(broker))
         view = LiveView(broker)
-        overview = QueueOverview()
-        view.on_state.append(overview.consider)
         await stack.enter_async_context(metrics.observing(view, store, cards))
         await stack.enter_async_context(Sweeper(settings.sweeper, broker, view, store))
+        await stack.enter_async_context(Promoter(broker, view, directory.tenant_limits))
         await stack.enter_async_context(view)
+        admission = Admission(view, directory.tenant_limits, max_waiting=settings.max_waiting)
         server = grpc.aio.server(
             options=_OPTIONS,
             interceptors=[CallInterceptor(directory, metrics)],
             maximum_concurrent_rpcs=settings.max_concurrent_calls,
         )
         queue_pb2_grpc.add_QueueServiceServicer_to_server(
-            QueueServicer(Queue(broker, view, cards), view, store, settings.queue), server
+            QueueServicer(Queue(broker, view, cards, admission), view, store, settings.queue), server
         )
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(broker, view, overview, store, cards), server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(broker, view, store, cards), server)
         add_unserved(server)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -116,7 +121,7 @@ async def serving(
         except RuntimeError as error:
             raise OSError(f"cannot listen on {settings.address}: {error}") from error
         await server.start()
-        reporter = asyncio.create_task(_report_health(checks, view, directory), name="health")
+        reporter = asyncio.create_task(_report_health(checks, view, directory, on_lost), name="health")
         _log.info("service.listening", address=settings.address, port=port)
         try:
             yield port
@@ -127,11 +132,15 @@ async def serving(
             await server.stop(settings.grace_s)
 
 
-async def _report_health(checks: health.aio.HealthServicer, view: LiveView, directory: KeyDirectory) -> None:
+async def _report_health(
+    checks: health.aio.HealthServicer, view: LiveView, directory: KeyDirectory, on_lost: Callable[[], None]
+) -> None:
     """Keep the health of the process and of the queue current: healthy is who sees everything."""
     serving_status = health_pb2.HealthCheckResponse.SERVING
     not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
     while True:
         await checks.set("", serving_status)
         await checks.set(QUEUE_SERVICE, serving_status if view.caught_up and directory.caught_up else not_serving)
+        if view.ended:
+            on_lost()
         await asyncio.sleep(HEALTH_EVERY_S)

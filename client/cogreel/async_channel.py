@@ -15,6 +15,7 @@ from cogreel.connection import CHANNEL_OPTIONS, Connection
 from cogreel.error_details import error_from_rpc
 from cogreel.notebook import play_results_in_ipython
 from cogreel.retry import OnRetry, Retrying, RetryPolicy
+from cogreel.trace_context import with_trace_context
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)

@@ -181,20 +181,25 @@ def test_only_those_who_wait_for_a_worker_have_a_position() -> None:
     assert [projection.position(key) for key in (running, done, gone, unknown)] == [None] * 4
 
 
-def test_a_held_request_stands_in_no_line_until_it_is_queued() -> None:
-    stream = Stream()
-    new = Record(tenant="t", request_id=str(uuid.uuid4()), endpoint="small", priority=PRIORITY_NORMAL)
-    held = states.queued(new, now=NOW)
-    held.state = State.STATE_HELD
-    projection = Projection()
-    projection.apply(key_of(held), 1, held)
-    assert projection.position(key_of(held)) is None
+def test_a_held_request_stands_in_its_tenants_own_line_until_it_is_queued() -> None:
+    stream, projection = Stream(), Projection()
+    first, low, second = [
+        states.held(Record(tenant="held", request_id=str(uuid.uuid4()), endpoint="small", priority=priority), now=NOW)
+        for priority in (PRIORITY_NORMAL, PRIORITY_LOW, PRIORITY_NORMAL)
+    ]
+    for seq, record in enumerate((first, low, second), 1):
+        projection.apply(key_of(record), seq, record)
+    assert [projection.position(key_of(record)) for record in (first, second, low)] == [0, 1, 2]
+    assert projection.first_held("held") == key_of(first)
+    assert projection.usage("held") == (3, 0, 3, 0)
     other = stream.submit("small", PRIORITY_NORMAL)
-    projection.apply(other, 2, stream.latest[other])
+    projection.apply(other, 4, stream.latest[other])
     assert projection.position(other) == 0
-    held.state = State.STATE_QUEUED
-    projection.apply(key_of(held), 3, held)
-    assert projection.position(key_of(held)) == 1
+    projection.apply(key_of(first), 5, states.admitted(first))
+    assert projection.position(key_of(first)) == 1
+    assert [projection.position(key_of(record)) for record in (second, low)] == [0, 1]
+    assert projection.usage("held") == (3, 1, 2, 0)
+    assert list(projection.by_tenant["held"].values()) == [key_of(record) for record in (first, low, second)]
 
 
 def test_only_the_running_attempts_progress_is_kept() -> None:

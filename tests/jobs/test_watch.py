@@ -19,6 +19,7 @@ from jobs.subjects import LOG, REQ, RequestKey, log_subject, states_filter
 from jobs.view import FEED_EVENTS
 from jobs.watch import CheckpointEvent, PositionEvent, read_entries, watch
 from tests.brokers import NatsServers
+from tests.jobs.link import Link
 from tests.jobs.replica import Replica, lines, next_state, replica_on, told, write
 from tests.jobs.requests import Request
 from tests.waiting import until
@@ -275,6 +276,48 @@ async def test_a_quiet_watcher_gets_checkpoints_to_resume_from(broker: Broker, r
     await request.claim()
     await request.complete()
     assert await replica.watched(request, after=checkpoint) == ["RUNNING 1", "COMPLETED 1"]
+
+
+async def test_a_replica_that_was_cut_off_tells_no_place_until_it_knows_better(
+    broker: Broker, nats: NatsServers, endpoint: str
+) -> None:
+    link = Link(nats.settings())
+    async with link.open(), replica_on(link.settings) as replica:
+        ahead = [await Request.submit(broker, endpoint=endpoint) for _ in range(3)]
+        request = await Request.submit(broker, endpoint=endpoint)
+        assert await replica.view.reached(request.seq)
+        assert replica.view.position(request.key) == 3
+        link.cut()
+        for gone in ahead:
+            await gone.claim()
+        await until(lambda: replica.view.position(request.key) is None)
+        link.mend()
+        await until(lambda: replica.broker.connected)
+        async with asyncio.timeout(10), aclosing(replica.watch(request)) as stream:
+            async for event in stream:
+                told_with_state = replica.view.position(request.key) if isinstance(event, StateEvent) else None
+                place = event.position if isinstance(event, PositionEvent) else told_with_state
+                if place is not None:
+                    break
+        assert place == 0
+
+
+async def test_a_replica_that_missed_a_requests_end_and_erasure_does_not_keep_it(
+    broker: Broker, nats: NatsServers, endpoint: str
+) -> None:
+    link = Link(nats.settings())
+    async with link.open(), replica_on(link.settings) as replica:
+        request = await Request.submit(broker, endpoint=endpoint)
+        waiting = await Request.submit(broker, endpoint=endpoint)
+        assert await replica.view.reached(waiting.seq)
+        link.cut()
+        await until(lambda: not replica.view.caught_up)
+        await request.claim()
+        await request.complete()
+        await broker.api(f"STREAM.PURGE.{REQ}", {"filter": states_filter(request.key)})
+        link.mend()
+        await until(lambda: request.key not in replica.view.projection.entries)
+        await until(lambda: replica.view.position(waiting.key) == 0)
 
 
 async def test_a_view_that_comes_late_knows_every_request(broker: Broker, nats: NatsServers, endpoint: str) -> None:

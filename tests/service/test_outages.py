@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import signal
 from pathlib import Path
 
 import grpc
+import pytest
 from cogreel.v1.queue_pb2 import RequestState
 from grpc_health.v1 import health_pb2
 
 from files import ObjectStore, ObjectStoreSettings
 from host.engines import EmbeddedS3
+from jobs.streams import ensure_streams
+from jobs.subjects import REQ
+from service.server import ServerSettings, serving
 from tests.brokers import NatsServers
 from tests.deployment import Deployment, eventually
 from tests.errors import refused
@@ -99,3 +104,20 @@ async def test_a_store_that_is_away_when_the_video_is_done_is_waited_for(own_nat
             assert await caller.ended(submitted.request_id) == RequestState.REQUEST_STATE_COMPLETED
             answer = await caller.status(submitted.request_id, with_logs=True)
             assert answer.status.attempt == 1
+
+
+async def test_a_replica_whose_stream_was_made_anew_asks_to_be_started_again(
+    own_nats: NatsServers, store: ObjectStore
+) -> None:
+    async with Deployment(own_nats.settings(), store) as deployment:
+        lost = asyncio.Event()
+        settings = ServerSettings(address="127.0.0.1:0")
+        cards = {deployment.endpoint: deployment.card}
+        replica = serving(settings, deployment.broker, store, cards, on_lost=lost.set)
+        await replica.__aenter__()
+        await deployment.broker.api(f"STREAM.DELETE.{REQ}", {})
+        await ensure_streams(deployment.broker)
+        async with asyncio.timeout(20):
+            await lost.wait()
+        with pytest.raises(RuntimeError, match="made anew"):
+            await replica.__aexit__(None, None, None)
