@@ -127,6 +127,7 @@ def fetch_rife() -> None:
 @main.group()
 def keys() -> None:
     """Make, list and revoke API keys, in the NATS of COGREEL_NATS_URL or of a running `up` (--ready-file)."""
+    configure_logs("auto", "error")  # each try to connect would be a line
 
 
 _ready_file = click.option(
@@ -171,6 +172,79 @@ def revoke(key_id: str, ready_file: Path | None) -> None:
     from host.keys import revoke_key  # noqa: PLC0415
 
     _run(revoke_key(key_id, ready_file))
+
+
+@main.group()
+def queue() -> None:
+    """Pause, drain and resume endpoints, in the NATS of COGREEL_NATS_URL or of a running `up` (--ready-file)."""
+    configure_logs("auto", "error")  # each try to connect would be a line
+
+
+_endpoint = click.argument("endpoint")
+_priority = click.option(
+    "--priority", type=click.Choice(["normal", "low"]), help="Only the requests of this priority. Default: both."
+)
+
+
+@queue.command("list")
+@_ready_file
+def list_queues(ready_file: Path | None) -> None:
+    """List the endpoints that have been served, what waits and runs, and what is paused.
+
+    Example: cogreeld queue list
+    """
+    from host.queues import list_queues as run_list  # noqa: PLC0415
+
+    _run(run_list(ready_file))
+
+
+@queue.command()
+@_endpoint
+@_priority
+@_ready_file
+def pause(endpoint: str, priority: str | None, ready_file: Path | None) -> None:
+    """Let nothing more of ENDPOINT start. What runs goes on; submissions are accepted and wait.
+
+    Example: cogreeld queue pause fal-ai/cogvideox-5b --priority low
+    """
+    from host.queues import pause_queue  # noqa: PLC0415
+
+    _run(pause_queue(endpoint, priority, ready_file))
+
+
+@queue.command()
+@_endpoint
+@_priority
+@_ready_file
+def resume(endpoint: str, priority: str | None, ready_file: Path | None) -> None:
+    """Let requests of ENDPOINT start again.
+
+    Example: cogreeld queue resume fal-ai/cogvideox-5b
+    """
+    from host.queues import resume_queue  # noqa: PLC0415
+
+    _run(resume_queue(endpoint, priority, ready_file))
+
+
+@queue.command()
+@_endpoint
+@_priority
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give up waiting after this time, with exit code 1; it stays paused. Default: wait without end.",
+)
+@_ready_file
+def drain(endpoint: str, priority: str | None, timeout_s: float | None, ready_file: Path | None) -> None:
+    """Pause ENDPOINT and wait until nothing of it runs any more. It stays paused until `resume`.
+
+    Example: cogreeld queue drain fal-ai/cogvideox-5b --timeout 600
+    """
+    from host.queues import drain_queue  # noqa: PLC0415
+
+    _run(drain_queue(endpoint, priority, timeout_s, ready_file))
 
 
 if __name__ == "__main__":

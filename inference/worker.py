@@ -31,6 +31,7 @@ from jobs.cards import input_of
 from jobs.control import answer_controls
 from jobs.deliveries import Deliveries
 from jobs.dispatch import Dispatcher, Lease
+from jobs.pauses import PauseDirectory
 from jobs.record_pb2 import Output, Record, State, Worker
 from jobs.streams import ensure_consumers, ensure_streams
 
@@ -118,7 +119,9 @@ class VideoWorker:
         settings = self._settings
         await ensure_streams(self._broker)
         await ensure_consumers(self._broker, settings.endpoints)
-        async with Deliveries(self._broker, settings.endpoints) as deliveries:
+        pauses = PauseDirectory(self._broker)
+        async with pauses, Deliveries(self._broker, settings.endpoints, paused=pauses.paused) as deliveries:
+            pauses.on_change = deliveries.wake
             worker = Worker(incarnation=settings.incarnation, name=settings.name)
             dispatcher = Dispatcher(self._broker, deliveries, worker)
             with ThreadPoolExecutor(1, thread_name_prefix="device") as device:

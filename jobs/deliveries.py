@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import nats.errors
-from cogreel.v1.queue_pb2 import PRIORITY_LOW, PRIORITY_NORMAL
+from cogreel.v1.queue_pb2 import PRIORITY_LOW, PRIORITY_NORMAL, Priority
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -40,11 +40,21 @@ class Delivery:
 
 
 class Deliveries:
-    """The consumers of some endpoints, as an async context manager."""
+    """The consumers of some endpoints, as an async context manager.
 
-    def __init__(self, broker: Broker, endpoints: Sequence[str]) -> None:
+    `paused` says which endpoints and priorities are left alone for now; `wake` when that changes.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        endpoints: Sequence[str],
+        *,
+        paused: Callable[[str, Priority.ValueType], bool] = lambda _endpoint, _priority: False,
+    ) -> None:
         self._broker = broker
         self._endpoints = list(endpoints)
+        self._paused = paused
         self._woken = asyncio.Event()
         self._closed = False
         self._stack = AsyncExitStack()
@@ -102,6 +112,8 @@ class Deliveries:
     async def _look(self) -> Delivery | None:
         for priority in (PRIORITY_NORMAL, PRIORITY_LOW):
             for turn in range(len(self._endpoints)):
+                if self._paused(self._endpoints[turn], priority):
+                    continue
                 delivery = await self._pull(consumer_name(self._endpoints[turn], priority))
                 if delivery is not None:
                     self._endpoints = self._endpoints[turn + 1 :] + self._endpoints[: turn + 1]

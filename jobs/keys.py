@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
 import secrets
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from typing import Self
 from cogreel.v1.admin_pb2 import ROLE_CALLER, ApiKey, Limits, Role
 
 from jobs.broker import Broker, Stored
-from jobs.errors import BrokerUnavailableError
+from jobs.bucket import bucket_subject, put_entry, read_entries
 from jobs.record_pb2 import StoredApiKey
 from jobs.subjects import KEYS, KEYS_BUCKET, LIVE
 from jobs.tail import StreamTail
@@ -40,14 +39,11 @@ class KeyNotFoundError(Exception):
 
 
 def _subject(key_id: str) -> str:
-    return f"$KV.{KEYS_BUCKET}.{key_id}"
+    return bucket_subject(KEYS_BUCKET, key_id)
 
 
 async def _put(broker: Broker, stored: StoredApiKey) -> None:
-    reply = await broker.request(_subject(stored.key.key_id), stored.SerializeToString())
-    error = json.loads(reply.data).get("error")
-    if error is not None:
-        raise BrokerUnavailableError(str(error["description"]))
+    await put_entry(broker, KEYS_BUCKET, stored.key.key_id, stored.SerializeToString())
 
 
 async def create_key(
@@ -74,10 +70,7 @@ async def list_keys(broker: Broker) -> list[ApiKey]:
     Raises:
         BrokerUnavailableError: the broker does not answer.
     """
-    last = await broker.last(KEYS, _subject("*"))
-    if last is None:
-        return []
-    found = await broker.read(KEYS, 1, _subject("*"), anchor=last.seq)
+    found = await read_entries(broker, KEYS_BUCKET)
     return sorted((StoredApiKey.FromString(s.data).key for s in found), key=lambda key: key.created.ToNanoseconds())
 
 
