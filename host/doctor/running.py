@@ -1,0 +1,75 @@
+"""A `cogreeld up` that runs, by its ready file: where its engines are, and whether its processes are alive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cogreel.cli.findings import Finding, ok, problem
+from pydantic import SecretStr
+
+from host.doctor.serving_checks import health
+from host.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What the ready file says: `pids` by role, `grpc` as host:port, and the settings of the engines."""
+
+    data_dir: Path
+    grpc: str
+    pids: Mapping[str, int]
+    changes: Mapping[str, object]
+    monitor_url: str
+
+
+def read_ready_file(path: Path) -> Started:
+    """What runs, with the credentials from its data directory.
+
+    Raises:
+        ValueError: it is not the ready file of a `cogreeld up`, or the data directory cannot be read.
+    """
+    try:
+        ready = json.loads(path.read_text(encoding="utf-8"))
+        data_dir = Path(ready["data_dir"])
+        s3 = json.loads((data_dir / "s3/credentials.json").read_text(encoding="utf-8"))
+        ports = json.loads((data_dir / "nats/ports.json").read_text(encoding="utf-8"))
+        return Started(
+            data_dir=data_dir,
+            grpc=ready["grpc"],
+            pids=ready["pids"],
+            changes={
+                "nats_url": SecretStr(ready["nats"]),
+                "s3_endpoint": ready["s3"].removeprefix("http://"),
+                "s3_access_key": s3["access_key"],
+                "s3_secret_key": SecretStr(s3["secret_key"]),
+                "listen": ready["grpc"],
+            },
+            monitor_url=f"http://127.0.0.1:{ports['monitor']}",
+        )
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{path} is not the ready file of a `cogreeld up` that runs ({error})") from error
+
+
+def with_engines(settings: Settings, started: Started) -> Settings:
+    """The settings that the processes of a running `up` have."""
+    return settings.model_copy(update=dict(started.changes))
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def check_started(started: Started) -> list[Finding]:
+    """Whether all processes of `up` are alive, and the service serves."""
+    why = "It ran when the ready file was written."
+    remedy = f"See the logs in {started.data_dir / 'logs'}. If `cogreeld up` itself is gone, start it again."
+    dead = [f"{role} ({pid})" for role, pid in started.pids.items() if not _is_alive(pid)]
+    found = [problem("processes", f"not running: {', '.join(dead)}", why, remedy)] if dead else []
+    state = await health(started.grpc)
+    if state == "serving":
+        return [*found, ok("processes", f"the service at {started.grpc} is serving; {', '.join(started.pids)}")]
+    said = f"says that it is {state}" if state else "does not answer"
+    return [*found, problem("processes", f"the service at {started.grpc} {said}", "Callers are refused.", remedy)]
