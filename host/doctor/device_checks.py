@@ -83,10 +83,11 @@ async def _check_gpus(indices: Sequence[int], needed_bytes: int) -> list[Finding
             f"CUDA {built_for} needs a driver that is new enough; CUDA_VISIBLE_DEVICES may hide them."
         )
         return [problem("devices", f"torch finds no GPU; {seen}", DEVICE_WHY, remedy)]
-    return [_check_gpu(index, gpus, needed_bytes) for index in sorted(set(indices))]
+    return [check_gpu(index, gpus, needed_bytes) for index in sorted(set(indices))]
 
 
-def _check_gpu(index: int, gpus: Sequence[Gpu], needed_bytes: int) -> Finding:
+def check_gpu(index: int, gpus: Sequence[Gpu], needed_bytes: int) -> Finding:
+    """One GPU, held against what torch finds and what the model needs."""
     device = f"cuda:{index}"
     if index >= len(gpus):
         there = f"torch finds {len(gpus)}: cuda:0{f' to cuda:{len(gpus) - 1}' if len(gpus) > 1 else ''}"

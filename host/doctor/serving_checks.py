@@ -16,7 +16,7 @@ from host.settings import Settings
 from jobs.cards import CardError, load_card
 from service.server import QUEUE_SERVICE
 
-ANSWER_WITHIN_S = 3.0
+ANSWER_WITHIN_S = 1.5
 LISTEN_WHY = "Callers reach the service there."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import secrets
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,6 +29,7 @@ ANSWER_WITHIN_S = 4.0
 PROBE_PREFIX = "doctor/"
 S3_WHY = "Videos are kept in S3: no request can complete without it."
 _ENDPOINT_FORM = "Write COGREEL_S3_ENDPOINT as host:port, without http://; COGREEL_S3_SECURE says whether it is TLS."
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 # What S3 calls its refusals: what that means here, and what to do.
 _REFUSALS: dict[str, tuple[str, str]] = {
@@ -64,8 +66,8 @@ async def check_store(settings: Settings) -> list[Finding]:
 
 async def check_bucket_owner(settings: Settings) -> list[Finding]:
     """Whether the bucket belongs to this queue: the sweeper marks it with the creation time of the queue's stream."""
-    store = ObjectStore(settings.store())
     try:
+        store = ObjectStore(settings.store())
         async with Broker(settings.broker("doctor")) as broker:
             _, _, created = await stream_state(broker, REQ)
         mark = await store.read(BUCKET_MARK)
@@ -132,6 +134,9 @@ async def _check_bucket(settings: Settings) -> list[Finding]:
         shown = await _check_public(settings, store.presign_get(key, 60), content)
         await store.remove(key)
     except S3Error as error:
+        if error.code == "NoSuchBucket" and not _BUCKET_NAME.fullmatch(bucket):
+            remedy = "S3 takes 3 to 63 small letters, digits, dots and hyphens: correct COGREEL_S3_BUCKET."
+            return [problem("s3 bucket", f"{bucket!r} cannot be the name of a bucket", S3_WHY, remedy)]
         if error.code == "NoSuchBucket":
             return [
                 warning(

@@ -86,6 +86,7 @@ def test_the_graph_holds_every_module_of_a_room(imports: grimp.ImportGraph, room
         "files",
         "host.cli",
         "host.device_process",
+        "host.doctor.command",
         "host.serve",
         "inference.loading",
         "inference.render",

@@ -25,7 +25,6 @@ from jobs.broker import Broker, BrokerSettings
 from jobs.keys import create_key
 from jobs.pauses import pause
 from jobs.streams import ensure_streams
-from tests.brokers import ThreeNats
 from tests.host.diagnoses import only, verdicts
 from tests.jobs.waiting import until
 
@@ -133,20 +132,6 @@ async def test_more_replicas_than_servers(own_nats: EmbeddedNats) -> None:
     finding = only(await diagnose(own_nats.url, nats_replicas=3), "nats replicas")
     assert finding.verdict is Verdict.PROBLEM
     assert "COGREEL_NATS_REPLICAS=1" in finding.remedy
-
-
-async def test_a_cluster_with_one_replica_one_server_down_and_streams_in_three_copies(tmp_path: Path) -> None:
-    async with ThreeNats(tmp_path) as cluster:
-        whole = await diagnose(cluster.url, nats_replicas=3)
-        assert verdicts(whole)["nats replicas"] is verdicts(whole)["streams"] is Verdict.OK
-        alone = await diagnose(cluster.url)
-        assert "3 servers" in only(alone, "nats replicas").found
-        copies = [finding for finding in alone if finding.check == "streams"]
-        assert {finding.verdict for finding in copies} == {Verdict.WARNING}
-        assert all("3 copies" in finding.found for finding in copies)
-        nobody = choose_ports(["nobody"])["nobody"]
-        broken = await diagnose(f"{cluster.url},nats://test:x@127.0.0.1:{nobody}", nats_replicas=3)
-        assert [finding.verdict for finding in broken if finding.check == "nats"] == [Verdict.PROBLEM, Verdict.OK]
 
 
 async def test_a_stream_that_another_program_made(own_nats: EmbeddedNats) -> None:

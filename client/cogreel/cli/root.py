@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import cogreel
+from cogreel.cli.doctor import doctor
 from cogreel.cli.exit_codes import ExitCode
 from cogreel.cli.generate import generate
 from cogreel.cli.requests import cancel, result, status, submit, watch
@@ -83,5 +84,5 @@ def main(ctx: click.Context, address: str, api_key: str | None, ca_file: str | N
     ctx.obj = Session(address, api_key, ca_file, retry_timeout_s)
 
 
-for _command in (generate, submit, watch, status, result, cancel):
+for _command in (generate, submit, watch, status, result, cancel, doctor):
     main.add_command(_command)
