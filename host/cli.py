@@ -55,7 +55,13 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), default=DEFAULT_DATA_DIR, show_default=True)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_DATA_DIR,
+    show_default=True,
+    help="Keeps the queue, the videos, the keys and the logs.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=50051, show_default=True, help="gRPC port; 0 for any.")
 @click.option("--model", help="A hub id, a directory in diffusers format, or `small`. Default: what fits the device.")
 @click.option("--devices", help="cuda:N, cpu or simulated, comma-separated. Default: the GPUs, or else the CPU.")
@@ -194,7 +200,9 @@ _ready_file = click.option(
 
 @keys.command("create")
 @click.option("--tenant", required=True, help="Who owns what is done with the key.")
-@click.option("--role", type=click.Choice(["caller", "admin"]), default="caller", show_default=True)
+@click.option(
+    "--role", type=click.Choice(["caller", "admin"]), default="caller", show_default=True, help="What the key may do."
+)
 @_ready_file
 def create(tenant: str, role: str, ready_file: Path | None) -> None:
     """Make a key and print it: it cannot be read again.
