@@ -80,6 +80,6 @@ async def draining(
             if running:
                 idle_since = loop.time()
             yield Remaining(running, len(records) - running)
-            if loop.time() - idle_since >= settled_s:
+            if not running and loop.time() - idle_since >= settled_s:
                 return
             await asyncio.sleep(max(0.0, asked_at + ASK_EVERY_S - loop.time()))

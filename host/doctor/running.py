@@ -16,7 +16,7 @@ from host.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What the ready file says: `pids` by role, `grpc` as host:port, and the settings of the engines."""
+    """What the ready file says: `pids` by role, `grpc` as host:port, and `changes` to the settings: engines, devices."""
 
     data_dir: Path
     grpc: str
@@ -40,7 +40,8 @@ def read_ready_file(path: Path) -> Started:
             data_dir=data_dir,
             grpc=ready["grpc"],
             pids=ready["pids"],
-            changes={
+            changes=_chosen(ready["pids"].get("service"))
+            | {
                 "nats_url": SecretStr(ready["nats"]),
                 "s3_endpoint": ready["s3"].removeprefix("http://"),
                 "s3_access_key": s3["access_key"],
@@ -51,6 +52,23 @@ def read_ready_file(path: Path) -> Started:
         )
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} is not the ready file of a `cogreeld up` that runs ({error})") from error
+
+
+def _chosen(pid: int | None) -> dict[str, object]:
+    """What `up` settled on, told from the environment of its service; empty if that is gone."""
+    try:
+        content = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return {}
+    environment = dict(entry.partition("=")[::2] for entry in content.split("\0"))
+    chosen: dict[str, object] = {
+        name: environment[variable]
+        for name, variable in (("devices", "COGREEL_DEVICES"), ("model", "COGREEL_MODEL"))
+        if variable in environment
+    }
+    if "COGREEL_ENDPOINTS" in environment:
+        chosen["endpoints"] = json.loads(environment["COGREEL_ENDPOINTS"])
+    return chosen
 
 
 def with_engines(settings: Settings, started: Started) -> Settings:

@@ -50,7 +50,7 @@ def problems(ran: Ran) -> Sequence[str]:
 
 
 async def test_a_running_service_is_healthy_and_broken_settings_are_told(tree: Tree) -> None:
-    healthy = await cogreeld("doctor", "--ready-file", tree.ready_file, "--devices", "simulated", "--json")
+    healthy = await cogreeld("doctor", "--ready-file", tree.ready_file, "--json")
     assert (healthy.status, problems(healthy)) == (0, []), healthy.output
     assert {finding["verdict"] for finding in json.loads(healthy.output)["findings"]} == {"ok"}, healthy.output
     cluster = {
