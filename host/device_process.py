@@ -16,8 +16,9 @@ from files import ObjectStore, StoreUnavailableError
 from host.logs import configure_logs
 from host.settings import Settings, read_settings
 from host.signals import stop_event
-from inference.loading import CardMismatchError, ModelSettings, card_for, load, model_name
+from inference.loading import ModelSettings, load
 from inference.model import DeviceError, VideoModel
+from inference.model_choice import CardMismatchError, card_for, model_name
 from inference.render import FrameDoubler
 from inference.rife import RifeWeightsError
 from inference.small_model import SMALL_NAME, SMALL_REVISION, build_small_model

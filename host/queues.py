@@ -48,7 +48,7 @@ async def drain_queue(endpoint: str, priority: str | None, timeout_s: float | No
     """Pause, then wait until nothing runs, and say what is waited for whenever that changes.
 
     Raises:
-        click.ClickException: something still ran after `timeout_s`.
+        click.ClickException: something still ran after `timeout_s`, or someone resumed it.
     """
     told: Remaining | None = None
     async with _queues_of(endpoint, ready_file) as broker:
@@ -57,6 +57,8 @@ async def drain_queue(endpoint: str, priority: str | None, timeout_s: float | No
         try:
             async with asyncio.timeout(timeout_s), aclosing(draining(broker, endpoint, _chosen(priority))) as left:
                 async for remaining in left:
+                    if not await _is_paused(broker, endpoint, _chosen(priority)):
+                        raise click.ClickException(f"{_name(endpoint, priority)} was resumed meanwhile")
                     if remaining != told:
                         click.echo(_told(remaining), err=True)
                         told = remaining
@@ -101,6 +103,11 @@ async def _queues_of(endpoint: str, ready_file: Path | None) -> AsyncIterator[Br
             )
         await ensure_pauses_bucket(broker)
         yield broker
+
+
+async def _is_paused(broker: Broker, endpoint: str, priorities: Sequence[Priority.ValueType]) -> bool:
+    paused = {found.priority for found in await pauses.list_pauses(broker) if found.endpoint == endpoint}
+    return paused.issuperset(priorities)
 
 
 async def _served(broker: Broker) -> list[str]:

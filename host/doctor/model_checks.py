@@ -14,7 +14,7 @@ from cogreel.v1.admin_pb2 import ModelCard
 
 from host.settings import Settings
 from inference.completeness import check_files
-from inference.loading import SIMULATED, SMALL, CardMismatchError, card_for, model_name
+from inference.model_choice import SIMULATED, SMALL, CardMismatchError, card_for, model_name
 from inference.rife import RifeWeightsError, find_rife_weights
 from inference.small_model import SMALL_REVISION
 from inference.weights import ModelLoadError, model_digest, resolve_model
@@ -68,7 +68,11 @@ def _check_small(settings: Settings) -> Finding:
 
 
 def _check_files(model: str, card: ModelCard, *, deep: bool) -> tuple[Model, list[Finding]]:
-    directory = _cached(model, card.revision)
+    try:
+        directory = _cached(model, card.revision)
+    except ModuleNotFoundError as error:
+        found = f"{model} cannot be looked for: {error}"
+        return Model(card), [problem("model", found, MODEL_WHY, "Install what workers need; see `packages`.")]
     if directory is None:
         return Model(card), [_check_hub(model, card.revision)]
     try:
@@ -76,22 +80,24 @@ def _check_files(model: str, card: ModelCard, *, deep: bool) -> tuple[Model, lis
         weights_bytes = check_files(directory)
     except ModelLoadError as error:
         return Model(card), [problem("model", f"{error.model}: {error.problem}", MODEL_WHY, error.remedy)]
-    found_there = f"{card.name} in {directory}, {weights_bytes / 1e9:.2f} GB of weights, complete"
+    return Model(card, weights_bytes), [_check_digest(directory, card, weights_bytes, deep=deep)]
+
+
+def _check_digest(directory: Path, card: ModelCard, weights_bytes: int, *, deep: bool) -> Finding:
+    found = f"{card.name} in {directory}, {weights_bytes / 1e9:.2f} GB of weights, complete"
     if not card.HasField("digest"):
-        return Model(card, weights_bytes), [ok("model", found_there)]
+        return ok("model", found)
     if weights_bytes > HASHED_UNASKED_BYTES and not deep:
-        return Model(card, weights_bytes), [ok("model", f"{found_there}; not compared with the card's digest (--deep)")]
+        return ok("model", f"{found}; not compared with the card's digest (--deep)")
     digest = model_digest(directory)
     if digest == card.digest:
-        return Model(card, weights_bytes), [ok("model", f"{found_there}, with the digest of its card")]
-    return Model(card, weights_bytes), [
-        problem(
-            "model",
-            f"the files in {directory} have the digest {digest}, but the card of {card.name} says {card.digest}",
-            "A worker refuses weights that are not its card's.",
-            "Fetch the model again at the card's revision, or correct the digest in the card.",
-        )
-    ]
+        return ok("model", f"{found}, with the digest of its card")
+    return problem(
+        "model",
+        f"the files in {directory} have the digest {digest}, but the card of {card.name} says {card.digest}",
+        "A worker refuses weights that are not its card's.",
+        "Fetch the model again at the card's revision, or correct the digest in the card.",
+    )
 
 
 def _cached(model: str, revision: str) -> Path | None:

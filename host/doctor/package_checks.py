@@ -12,12 +12,12 @@ DISTRIBUTION = "cogreel-server"
 _SHOWN = ("torch", "diffusers", "transformers", "sentencepiece", "protobuf", "grpcio")
 
 _WHY: dict[str, str] = {
-    "sentencepiece": "The tokenizer of CogVideoX cannot be read without it, and what transformers says then is "
-    "misleading (it speaks of tiktoken).",
-    "protobuf": "The messages of the contract are made for these versions; the tokenizer of CogVideoX needs it too.",
-    "torch": "It runs the model.",
-    "diffusers": "It holds the pipeline of CogVideoX; other versions behave otherwise.",
-    "transformers": "It holds the text encoder and the tokenizer.",
+    "sentencepiece": "Without sentencepiece the tokenizer of CogVideoX cannot be read, and what transformers says then "
+    "is misleading (it speaks of tiktoken).",
+    "protobuf": "The messages of the contract are made for these versions of protobuf.",
+    "torch": "torch runs the model.",
+    "diffusers": "diffusers holds the pipeline of CogVideoX, which behaves otherwise in other versions.",
+    "transformers": "transformers holds the text encoder and the tokenizer.",
 }
 
 
@@ -33,28 +33,28 @@ def required(extras: Iterable[str]) -> list[Requirement]:
 
 
 def check_packages(extras: Iterable[str]) -> list[Finding]:
-    """Each package that is missing or of another version; or else one line with the versions that matter."""
+    """What is missing, each package of another version, or else one line with the versions that matter."""
     extras = sorted(extras)
-    install = (
-        f"pip install -c constraints.txt '.[{','.join(extras)}]'" if extras else "pip install -c constraints.txt ."
-    )
+    wanted = f".[{','.join(extras)}]" if extras else "."
+    remedy = f"In the source tree: pip install -c constraints.txt ./client '{wanted}'"
     found: list[Finding] = []
+    missing: list[str] = []
     shown: list[str] = []
     for requirement in required(extras):
-        name = requirement.name
-        why = _WHY.get(name, "The application was built and tested with it.")
+        name, specifier = requirement.name, requirement.specifier
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found.append(problem("packages", f"{name} is not installed", why, f"In the source tree: {install}"))
+            missing.append(name)
             continue
-        if not requirement.specifier.contains(version, prereleases=True):
-            wanted = str(requirement.specifier)
-            found.append(
-                problem("packages", f"{name} is {version}, wanted is {wanted}", why, f"In the source tree: {install}")
-            )
+        if not specifier.contains(version, prereleases=True):
+            why = _WHY.get(name, "The application was built and tested with it.")
+            found.append(problem("packages", f"{name} is {version}, wanted is {specifier}", why, remedy))
         elif name in _SHOWN:
             shown.append(f"{name} {version}")
+    if missing:
+        why = " ".join(filter(None, map(_WHY.get, missing))) or "The application does not start without it."
+        found.append(problem("packages", f"not installed: {', '.join(missing)}", why, remedy))
     if not found:
         found.append(ok("packages", ", ".join(["all there", *sorted(shown)])))
     return found

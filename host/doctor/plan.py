@@ -28,7 +28,7 @@ from host.doctor.running import Started, check_started
 from host.doctor.serving_checks import check_listening, read_cards
 from host.doctor.store_checks import check_bucket_owner, check_store
 from host.settings import Settings
-from inference.loading import SIMULATED
+from inference.model_choice import SIMULATED
 
 MODEL_WITHIN_S = 30.0
 HASHING_WITHIN_S = 1800.0  # 22 GB from a cold network disk
@@ -112,10 +112,6 @@ async def _done(findings: Sequence[Finding]) -> Findings:
 
 
 def _packages(processes: frozenset[Process], *, simulated: bool, no_worker: bool) -> list[Finding]:
-    extras: set[str] = set()
-    if Process.UP in processes:
-        extras.add("embedded")
-    if processes & {Process.UP, Process.WORKER}:
-        extras.add("simulated" if simulated else "worker")
-    found = check_packages(extras)
+    works = processes & {Process.UP, Process.WORKER}
+    found = check_packages([("simulated" if simulated else "worker")] if works else [])
     return [*found, no_worker_here()] if no_worker else found

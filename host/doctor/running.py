@@ -16,7 +16,7 @@ from host.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What the ready file says: `pids` by role, `grpc` as host:port, and `changes` to the settings: engines, devices."""
+    """What the ready file says: `pids` by role, `grpc` as host:port, `changes` to the settings: engines and devices."""
 
     data_dir: Path
     grpc: str

@@ -20,6 +20,7 @@ from cogreel.cli.exit_codes import ExitCode
 from host.engines.ports import choose_ports
 from tests.client.scripted_service import ScriptedService
 from tests.deployment import Deployment
+from tests.forwarding import forwarding
 
 
 @dataclass(frozen=True)
@@ -72,22 +73,11 @@ class Certificate:
 @asynccontextmanager
 async def tls_proxy(port: int, certificate: Certificate, *, protocols: tuple[str, ...] = ("h2",)) -> AsyncIterator[str]:
     """What stands before a service in production: it ends TLS and passes on what is in it."""
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer), return_exceptions=True)
-
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate.file, certificate.key)
     context.set_alpn_protocols(list(protocols))
-    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
-        yield f"localhost:{server.sockets[0].getsockname()[1]}"
+    async with forwarding(port, tls=context) as proxy_port:
+        yield f"localhost:{proxy_port}"
 
 
 async def test_all_is_well(deployment: Deployment) -> None:

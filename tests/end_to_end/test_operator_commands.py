@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from cogreel.v1.queue_pb2 import RequestState
 from host import queues
 from host.doctor.command import DoctorOptions, diagnosis
 from host.settings import HOSTED_ENDPOINT
+from tests.deployment import eventually
 from tests.end_to_end.tree import Tree
 
 
@@ -49,6 +50,15 @@ def problems(ran: Ran) -> Sequence[str]:
     return [finding["check"] for finding in document["findings"] if finding["verdict"] == "problem"]
 
 
+def _printed(capsys: pytest.CaptureFixture[str]) -> Callable[[], Awaitable[str]]:
+    """Looks at what has been printed to standard error since the last look."""
+
+    async def look() -> str:
+        return capsys.readouterr().err
+
+    return look
+
+
 async def test_a_running_service_is_healthy_and_broken_settings_are_told(tree: Tree) -> None:
     healthy = await cogreeld("doctor", "--ready-file", tree.ready_file, "--json")
     assert (healthy.status, problems(healthy)) == (0, []), healthy.output
@@ -79,10 +89,17 @@ async def test_operators_pause_drain_and_resume(tree: Tree, capsys: pytest.Captu
     ]
     with pytest.raises(click.ClickException, match="stays paused"):
         await queues.drain_queue(HOSTED_ENDPOINT, None, 0.5, ready_file)
+    capsys.readouterr()
+    draining = asyncio.create_task(queues.drain_queue(HOSTED_ENDPOINT, None, None, ready_file))
+    await eventually(_printed(capsys), lambda text: "making sure" in text)
+    await queues.resume_queue(HOSTED_ENDPOINT, "low", ready_file)
+    with pytest.raises(click.ClickException, match="was resumed meanwhile"):
+        await draining
     await queues.drain_queue(HOSTED_ENDPOINT, "normal", None, ready_file)
     assert "drained" in capsys.readouterr().out
     status = (await caller.status(waiting)).status
     assert (status.state, status.position) == (RequestState.REQUEST_STATE_QUEUED, 0)
+    await queues.pause_queue(HOSTED_ENDPOINT, "low", ready_file)
     await queues.resume_queue(HOSTED_ENDPOINT, "normal", ready_file)
     assert "low priority is still paused" in capsys.readouterr().out
     assert await caller.ended(waiting) == RequestState.REQUEST_STATE_COMPLETED

@@ -19,6 +19,7 @@ from host.settings import Settings
 from jobs.broker import Broker
 from jobs.streams import ensure_streams
 from service.sweeper import BUCKET_MARK
+from tests.forwarding import forwarding
 from tests.host.diagnoses import only, verdicts
 
 
@@ -45,25 +46,6 @@ async def http_server(answer: bytes) -> AsyncIterator[str]:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-
-@asynccontextmanager
-async def proxy_to(endpoint: str) -> AsyncIterator[str]:
-    """A TCP proxy: what it forwards to sees the name that the caller used."""
-    host, _, port = endpoint.rpartition(":")
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -130,7 +112,8 @@ async def test_something_that_is_not_http(settings: Settings) -> None:
 
 
 async def test_a_public_endpoint_that_works(settings: Settings) -> None:
-    async with proxy_to(settings.s3_endpoint) as where:
+    async with forwarding(int(settings.s3_endpoint.rpartition(":")[2])) as port:
+        where = f"127.0.0.1:{port}"
         found = only(await diagnose(settings, s3_public_endpoint=where, s3_public_secure=False), "s3 public")
     assert (found.verdict, where in found.found) == (Verdict.OK, True)
 
