@@ -22,6 +22,7 @@ from host.doctor.model_checks import Model, check_model, check_rife
 from host.doctor.package_checks import check_packages
 from host.doctor.serving_checks import check_listening, read_cards
 from host.settings import Settings
+from inference.rife import fetch_rife_weights
 from inference.rife.weights import WEIGHTS_FILE_NAME
 from inference.small_model import SMALL_REVISION, build_small_model
 from inference.weights import model_digest
@@ -29,11 +30,14 @@ from jobs.cards import load_card
 from tests.deployment import Deployment
 from tests.host.diagnoses import only, told
 
+CACHE = Path(__file__).parents[2] / ".cache"
+
 
 @pytest.fixture(scope="module")
 def whole_model() -> Path:
     """The small model as a directory like any other."""
-    return build_small_model(Path(os.environ["COGREEL_MODELS_DIRECTORY"]) / f"small-{SMALL_REVISION}")
+    models = Path(os.environ.get("COGREEL_MODELS_DIRECTORY", CACHE / "models"))
+    return build_small_model(models / f"small-{SMALL_REVISION}")
 
 
 @pytest.fixture
@@ -128,7 +132,7 @@ def test_weights_of_rife_that_are_missing_or_damaged(tmp_path: Path) -> None:
     settings = Settings(devices="cpu", rife_directory=tmp_path)
     assert "cogreeld fetch-rife" in only(check_rife(settings, fetched_at_start=False), "rife").remedy
     assert only(check_rife(settings, fetched_at_start=True), "rife").verdict is Verdict.OK
-    published = Path(os.environ["COGREEL_RIFE_DIRECTORY"]) / WEIGHTS_FILE_NAME
+    published = fetch_rife_weights(Path(os.environ.get("COGREEL_RIFE_DIRECTORY", CACHE / "rife")))
     content = bytearray(published.read_bytes())
     content[1000] ^= 1
     (tmp_path / WEIGHTS_FILE_NAME).write_bytes(content)
