@@ -11,10 +11,10 @@ export COGREEL_RIFE_DIRECTORY := $(CURDIR)/.cache/rife
 export COGREEL_MODELS_DIRECTORY := $(CURDIR)/.cache/models
 export PROMPT
 
-.PHONY: help install demo test chaos check documents format stubs baseline clean
+.PHONY: help install demo test test-cluster chaos check documents format stubs baseline clean
 
 help: ## List the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## Make the virtual environment and install everything.
 
@@ -32,6 +32,9 @@ demo: $(INSTALLED) $(RIFE) ## Make one video, from prompt to MP4. PROMPT="…" f
 
 test: $(INSTALLED) $(RIFE) ## Run the whole suite on the real engines.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-cluster: $(INSTALLED) ## Run the queue's tests on three brokers instead of one.
+	$(BIN)/python -m pytest --brokers 3 tests/jobs tests/service tests/chaos $(PYTEST_ARGS)
 
 ROUNDS ?= 20
 BROKERS ?= 1

@@ -32,6 +32,7 @@ from jobs.errors import BrokerUnavailableError
 MISCONFIGURED = 78  # EX_CONFIG of sysexits.h
 Loaded = tuple[VideoModel, FrameDoubler, tuple[str, ...]]
 DEVICE_LOST = 70  # EX_SOFTWARE
+SWITCH_INTERVAL_S = 0.0005  # 5 ms by default, for which a thread that prepares or encodes frames can hold up the loop
 
 _log = structlog.get_logger(__name__)
 
@@ -114,6 +115,7 @@ async def work(settings: Settings, incarnation: str, device: str, loaded: Loaded
 
 def main() -> int:
     """Run the process; returns its exit status."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     settings = read_settings()
     configure_logs(settings.log_format, settings.log_level)
     device = os.environ["COGREEL_DEVICE"]

@@ -28,9 +28,13 @@ async def put_entry(broker: Broker, bucket: str, name: str, content: bytes) -> N
 async def read_entries(broker: Broker, bucket: str) -> list[Stored]:
     """All entries of a bucket, oldest first.
 
+    A follower that lags may show an entry that has been replaced as well as its replacement: the later one counts.
+
     Raises:
         BrokerUnavailableError: the broker does not answer, or has no such bucket.
     """
     stream, everything = f"KV_{bucket}", bucket_subject(bucket, ">")
     last = await broker.last(stream, everything)
-    return [] if last is None else await broker.read(stream, 1, everything, anchor=last.seq)
+    found = [] if last is None else await broker.read(stream, 1, everything, anchor=last.seq)
+    latest = {stored.subject: stored for stored in found}
+    return sorted(latest.values(), key=lambda stored: stored.seq)

@@ -26,7 +26,7 @@ from jobs.keys import create_key
 from jobs.pauses import pause
 from jobs.streams import ensure_streams
 from tests.host.diagnoses import only, verdicts
-from tests.jobs.waiting import until
+from tests.waiting import until
 
 
 def settings_for(url: str, **more: object) -> Settings:
@@ -54,11 +54,11 @@ async def nats_server(folder: Path, *lines: str) -> AsyncIterator[tuple[str, str
         yield f"127.0.0.1:{ports['client']}", f"http://127.0.0.1:{ports['monitor']}"
 
 
-async def test_a_server_as_it_should_be(own_nats: EmbeddedNats, tmp_path: Path) -> None:
-    async with Broker(BrokerSettings(own_nats.url)) as broker:
+async def test_a_server_as_it_should_be(one_nats: EmbeddedNats, tmp_path: Path) -> None:
+    async with Broker(BrokerSettings(one_nats.url)) as broker:
         await ensure_streams(broker)
         await create_key(broker, "studio")
-    found = await diagnose(own_nats.url, monitor_of(own_nats, tmp_path))
+    found = await diagnose(one_nats.url, monitor_of(one_nats, tmp_path))
     expected = {"nats", "nats replicas", "jetstream", "nats clock", "streams", "nats durability", "api keys"}
     assert verdicts(found) == dict.fromkeys(expected, Verdict.OK)
 
@@ -75,15 +75,15 @@ async def test_a_name_that_does_not_exist() -> None:
     assert "cannot be resolved" in only(await diagnose("nats://nats.invalid:4222"), "nats").found
 
 
-async def test_a_wrong_password_is_told_without_showing_it(own_nats: EmbeddedNats) -> None:
-    wrong = f"nats://cogreel:wrong-word@127.0.0.1:{own_nats.port}"
+async def test_a_wrong_password_is_told_without_showing_it(one_nats: EmbeddedNats) -> None:
+    wrong = f"nats://cogreel:wrong-word@127.0.0.1:{one_nats.port}"
     found = await diagnose(wrong)
     assert "refuses user 'cogreel'" in only(found, "nats").found
     assert "wrong-word" not in str(found)
 
 
-async def test_a_missing_user(own_nats: EmbeddedNats) -> None:
-    assert "without a user" in only(await diagnose(f"127.0.0.1:{own_nats.port}"), "nats").found
+async def test_a_missing_user(one_nats: EmbeddedNats) -> None:
+    assert "without a user" in only(await diagnose(f"127.0.0.1:{one_nats.port}"), "nats").found
 
 
 @pytest.mark.parametrize("url", ["nats://cogreel:p/w#d@127.0.0.1:4222", "nats://", "nats://host:port"])
@@ -93,8 +93,8 @@ async def test_a_url_that_is_none(url: str) -> None:
     assert "p/w#d" not in str(finding)
 
 
-async def test_another_kind_of_server(own_nats: EmbeddedNats, tmp_path: Path) -> None:
-    port = monitor_of(own_nats, tmp_path).rpartition(":")[2]
+async def test_another_kind_of_server(one_nats: EmbeddedNats, tmp_path: Path) -> None:
+    port = monitor_of(one_nats, tmp_path).rpartition(":")[2]
     assert "does not speak NATS" in only(await diagnose(f"nats://127.0.0.1:{port}"), "nats").found
 
 
@@ -121,50 +121,50 @@ async def test_the_default_sync_interval_is_a_problem(tmp_path: Path) -> None:
         assert "sync_interval: always" in finding.remedy
 
 
-async def test_a_sync_interval_that_cannot_be_seen_is_said_to_be(own_nats: EmbeddedNats) -> None:
+async def test_a_sync_interval_that_cannot_be_seen_is_said_to_be(one_nats: EmbeddedNats) -> None:
     nobody = f"http://127.0.0.1:{choose_ports(['nobody'])['nobody']}"
-    finding = only(await diagnose(own_nats.url, nobody), "nats durability")
+    finding = only(await diagnose(one_nats.url, nobody), "nats durability")
     assert finding.verdict is Verdict.WARNING
     assert "cannot be seen" in finding.found
 
 
-async def test_more_replicas_than_servers(own_nats: EmbeddedNats) -> None:
-    finding = only(await diagnose(own_nats.url, nats_replicas=3), "nats replicas")
+async def test_more_replicas_than_servers(one_nats: EmbeddedNats) -> None:
+    finding = only(await diagnose(one_nats.url, nats_replicas=3), "nats replicas")
     assert finding.verdict is Verdict.PROBLEM
     assert "COGREEL_NATS_REPLICAS=1" in finding.remedy
 
 
-async def test_a_stream_that_another_program_made(own_nats: EmbeddedNats) -> None:
-    async with Broker(BrokerSettings(own_nats.url)) as broker:
+async def test_a_stream_that_another_program_made(one_nats: EmbeddedNats) -> None:
+    async with Broker(BrokerSettings(one_nats.url)) as broker:
         config = {"name": "REQ", "subjects": ["req.>"], "storage": "memory", "max_age": 10**12, "allow_direct": True}
         await broker.api("STREAM.CREATE.REQ", config)
-    found = [finding for finding in await diagnose(own_nats.url) if finding.check == "streams"]
+    found = [finding for finding in await diagnose(one_nats.url) if finding.check == "streams"]
     assert {finding.verdict for finding in found} == {Verdict.PROBLEM}
     wrong = " ".join(finding.found for finding in found)
     assert all(setting in wrong for setting in ("storage", "max_age", "discard"))
 
 
-async def test_a_queue_that_is_nearly_full(own_nats: EmbeddedNats) -> None:
-    async with Broker(BrokerSettings(own_nats.url, max_queue_bytes=100_000)) as broker:
+async def test_a_queue_that_is_nearly_full(one_nats: EmbeddedNats) -> None:
+    async with Broker(BrokerSettings(one_nats.url, max_queue_bytes=100_000)) as broker:
         await ensure_streams(broker)
         for size, verdict in ((65_000, Verdict.WARNING), (20_000, Verdict.PROBLEM)):
             await broker.request(f"req.a.b.{size}", secrets.token_bytes(size))
-            assert only(await diagnose(own_nats.url), "queue room").verdict is verdict
+            assert only(await diagnose(one_nats.url), "queue room").verdict is verdict
 
 
-async def test_missing_keys_and_paused_endpoints(own_nats: EmbeddedNats) -> None:
-    async with Broker(BrokerSettings(own_nats.url)) as broker:
+async def test_missing_keys_and_paused_endpoints(one_nats: EmbeddedNats) -> None:
+    async with Broker(BrokerSettings(one_nats.url)) as broker:
         await ensure_streams(broker)
         await pause(broker, "a/model")
-    found = await diagnose(own_nats.url)
+    found = await diagnose(one_nats.url)
     assert "cogreeld keys create" in only(found, "api keys").remedy
     pauses = [finding for finding in found if finding.check == "pauses"]
     assert len(pauses) == 2
     assert pauses[0].remedy == "cogreeld queue resume a/model"
 
 
-async def test_streams_that_are_not_there_yet_are_no_problem(own_nats: EmbeddedNats) -> None:
-    found = only(await diagnose(own_nats.url), "streams")
+async def test_streams_that_are_not_there_yet_are_no_problem(one_nats: EmbeddedNats) -> None:
+    found = only(await diagnose(one_nats.url), "streams")
     assert (found.verdict, found.found) == (Verdict.OK, "none yet: the first service or worker makes them")
 
 

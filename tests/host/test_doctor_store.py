@@ -13,12 +13,13 @@ from pydantic import SecretStr
 
 from files import ObjectStore
 from host.doctor.store_checks import PROBE_PREFIX, check_bucket_owner, check_store
-from host.engines import EmbeddedNats, EmbeddedS3
+from host.engines import EmbeddedS3
 from host.engines.ports import choose_ports
 from host.settings import Settings
 from jobs.broker import Broker
 from jobs.streams import ensure_streams
 from service.sweeper import BUCKET_MARK
+from tests.brokers import NatsServers
 from tests.forwarding import forwarding
 from tests.host.diagnoses import only, verdicts
 
@@ -135,7 +136,7 @@ async def test_links_to_loopback_from_a_service_that_others_can_reach(settings: 
     assert (finding.verdict, "COGREEL_S3_PUBLIC_ENDPOINT" in finding.remedy) == (Verdict.WARNING, True)
 
 
-async def test_the_bucket_of_another_queue(settings: Settings, store: ObjectStore, nats: EmbeddedNats) -> None:
+async def test_the_bucket_of_another_queue(settings: Settings, store: ObjectStore, nats: NatsServers) -> None:
     settings = settings.model_copy(update={"nats_url": SecretStr(nats.url)})
     async with Broker(settings.broker("test")) as broker:
         await ensure_streams(broker)

@@ -13,8 +13,7 @@ import pytest
 import pytest_asyncio
 from cogreel.v1.admin_pb2 import ROLE_ADMIN, ROLE_CALLER, Limits
 
-from host.engines import EmbeddedNats
-from jobs.broker import Broker, BrokerSettings
+from jobs.broker import Broker
 from jobs.errors import BrokerUnavailableError
 from jobs.keys import (
     KeyDirectory,
@@ -27,8 +26,9 @@ from jobs.keys import (
 )
 from jobs.streams import stream_state
 from jobs.subjects import KEYS
+from tests.brokers import NatsServers
 from tests.jobs.link import Link
-from tests.jobs.waiting import seen
+from tests.waiting import seen
 
 
 @pytest_asyncio.fixture
@@ -127,10 +127,10 @@ async def test_an_unknown_key_and_a_wrong_secret_are_refused_in_the_same_words(
     await directory.authenticate(text)
 
 
-async def test_known_keys_work_while_the_broker_is_away(broker: Broker, nats: EmbeddedNats) -> None:
+async def test_known_keys_work_while_the_broker_is_away(broker: Broker, nats: NatsServers) -> None:
     _, known = await create_key(broker, "tenant a")
-    link = Link(nats.url)
-    async with link.open(), Broker(BrokerSettings(url=link.url)) as behind_link, KeyDirectory(behind_link) as directory:
+    link = Link(nats.settings())
+    async with link.open(), Broker(link.settings) as behind_link, KeyDirectory(behind_link) as directory:
         link.cut()
         _, made_meanwhile = await create_key(broker, "tenant a")
         assert (await directory.authenticate(known)).tenant == "tenant a"

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from cogreel.v1.queue_pb2 import PRIORITY_LOW, PRIORITY_NORMAL
 
-from host.engines import EmbeddedNats
 from jobs.broker import Broker
 from jobs.drain import Remaining, draining
 from jobs.pauses import ALL_PRIORITIES, PauseDirectory, list_pauses, pause, resume
 from jobs.record_pb2 import State
 from jobs.streams import ensure_streams
 from jobs.subjects import RequestKey
+from tests.brokers import NatsServers
 from tests.jobs.requests import Request, output_named
-from tests.jobs.waiting import kill_and_await_restart, until
 from tests.jobs.worker_run import WorkerRun, work_off
+from tests.waiting import until
 
 
 @pytest_asyncio.fixture
@@ -38,14 +39,14 @@ async def test_a_running_directory_learns_of_pauses_and_resumptions(
 
 
 async def test_a_pause_is_known_to_those_who_come_later_and_outlives_the_broker(
-    own_nats: EmbeddedNats, endpoint: str
+    own_nats: NatsServers, endpoint: str
 ) -> None:
-    async with WorkerRun(own_nats.url) as first:
+    async with WorkerRun(own_nats.settings()) as first:
         broker = first.broker
         await ensure_streams(broker)
         await pause(broker, endpoint)
-        await kill_and_await_restart(own_nats)
-    async with WorkerRun(own_nats.url) as second, PauseDirectory(second.broker) as directory:
+        await own_nats.kill_and_await_restart()
+    async with WorkerRun(own_nats.settings()) as second, PauseDirectory(second.broker) as directory:
         assert directory.paused(endpoint, PRIORITY_NORMAL)
         assert not directory.paused(f"{endpoint}/other", PRIORITY_NORMAL)
 
@@ -67,13 +68,13 @@ async def test_pausing_twice_keeps_the_first_time_and_one_priority_leaves_the_ot
 
 
 async def test_a_worker_leaves_paused_requests_alone_and_takes_them_when_they_are_resumed(
-    broker: Broker, nats: EmbeddedNats, endpoint: str, directory: PauseDirectory
+    broker: Broker, nats: NatsServers, endpoint: str, directory: PauseDirectory
 ) -> None:
     other = f"{endpoint}/other"
     taken: list[RequestKey] = []
     await pause(broker, endpoint)
     await until(lambda: directory.paused(endpoint, PRIORITY_LOW))
-    async with WorkerRun(nats.url, endpoint, other, paused=directory.paused) as worker:
+    async with WorkerRun(nats.settings(), endpoint, other, paused=directory.paused) as worker:
         directory.on_change = worker.deliveries.wake
         working = asyncio.create_task(work_off(worker, taken))
         waiting = [await Request.submit(broker, endpoint=endpoint) for _ in range(3)]
@@ -89,10 +90,10 @@ async def test_a_worker_leaves_paused_requests_alone_and_takes_them_when_they_ar
 
 
 async def test_a_resumed_request_starts_at_once(
-    broker: Broker, nats: EmbeddedNats, endpoint: str, directory: PauseDirectory
+    broker: Broker, nats: NatsServers, endpoint: str, directory: PauseDirectory
 ) -> None:
     taken: list[RequestKey] = []
-    async with WorkerRun(nats.url, endpoint, paused=directory.paused) as worker:
+    async with WorkerRun(nats.settings(), endpoint, paused=directory.paused) as worker:
         directory.on_change = worker.deliveries.wake
         working = asyncio.create_task(work_off(worker, taken))
         async with asyncio.timeout(8):  # twenty looks at one a second would take 20 s
@@ -107,11 +108,11 @@ async def test_a_resumed_request_starts_at_once(
 
 
 async def test_a_drain_waits_for_what_runs_and_then_until_it_is_quiet(
-    broker: Broker, nats: EmbeddedNats, endpoint: str
+    broker: Broker, nats: NatsServers, endpoint: str
 ) -> None:
     for _ in range(2):
         await Request.submit(broker, endpoint=endpoint)
-    async with WorkerRun(nats.url, endpoint) as worker:
+    async with WorkerRun(nats.settings(), endpoint) as worker:
         leases = [await worker.take(), await worker.take()]
         await pause(broker, endpoint)
         waiting = await Request.submit(broker, endpoint=endpoint)
@@ -128,10 +129,10 @@ async def test_a_drain_waits_for_what_runs_and_then_until_it_is_quiet(
 
 
 async def test_a_drain_does_not_wait_for_a_worker_that_is_gone(
-    broker: Broker, nats: EmbeddedNats, endpoint: str
+    broker: Broker, nats: NatsServers, endpoint: str
 ) -> None:
     await Request.submit(broker, endpoint=endpoint)
-    async with WorkerRun(nats.url, endpoint) as worker:
+    async with WorkerRun(nats.settings(), endpoint) as worker:
         await worker.take()
         await worker.die()
         await pause(broker, endpoint)
@@ -140,3 +141,22 @@ async def test_a_drain_does_not_wait_for_a_worker_that_is_gone(
             seen = [remaining async for remaining in left]
     assert seen[0] == Remaining(running=1, abandoned=0)  # silence is not death at once
     assert seen[-1] == Remaining(running=0, abandoned=1)
+
+
+async def test_what_is_looked_at_again_waits_if_it_was_paused_meanwhile(
+    broker: Broker, nats: NatsServers, endpoint: str, directory: PauseDirectory
+) -> None:
+    request = await Request.submit(broker, endpoint=endpoint)
+    async with WorkerRun(nats.settings(), endpoint, paused=directory.paused) as worker:
+        delivery = await worker.deliveries.next()
+        assert delivery is not None
+        await pause(broker, endpoint)
+        await until(lambda: directory.paused(endpoint, PRIORITY_NORMAL))
+        worker.deliveries.bring_again(delivery)
+        taking = asyncio.create_task(worker.take())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):  # there is nothing to wait for but that nothing happens
+                await asyncio.shield(taking)
+        directory.on_change = worker.deliveries.wake
+        await resume(broker, endpoint)
+        assert (await taking).key == request.key

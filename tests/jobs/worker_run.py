@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, cast
 
@@ -16,7 +17,8 @@ from inference.supervisor import WorkerRun as ReportedRun
 from jobs.broker import Broker, BrokerSettings
 from jobs.control import answer_controls
 from jobs.deliveries import Deliveries
-from jobs.dispatch import Dispatcher, Lease
+from jobs.dispatch import Dispatcher
+from jobs.lease import Lease
 from jobs.record_pb2 import Worker
 from jobs.streams import ensure_consumers
 from jobs.subjects import REQ, RequestKey, consumer_name
@@ -31,13 +33,13 @@ class WorkerRun:
 
     def __init__(
         self,
-        nats_url: str,
+        settings: BrokerSettings,
         *endpoints: str,
         obeys: bool = True,
         paused: Callable[[str, Priority.ValueType], bool] = lambda _endpoint, _priority: False,
     ) -> None:
         self.incarnation = secrets.token_hex(8)
-        self.broker = Broker(BrokerSettings(url=nats_url, name=f"worker {self.incarnation}"))
+        self.broker = Broker(replace(settings, name=f"worker {self.incarnation}"))
         self.asked = 0
         self._endpoints = endpoints
         self._obeys = obeys
@@ -53,7 +55,7 @@ class WorkerRun:
                 Deliveries(self.broker, self._endpoints, paused=self._paused)
             )
             worker = Worker(incarnation=self.incarnation, name=f"worker {self.incarnation}")
-            self.dispatcher = Dispatcher(self.broker, self.deliveries, worker)
+            self.dispatcher = await stack.enter_async_context(Dispatcher(self.broker, self.deliveries, worker))
             if self._obeys:
                 await stack.enter_async_context(
                     answer_controls(self.broker, self.incarnation, holds=self._holds, on_cancel=self.dispatcher.cancel)

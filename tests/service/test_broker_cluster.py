@@ -21,7 +21,7 @@ from host.doctor.broker_checks import check_broker
 from host.engines.ports import choose_ports
 from host.settings import Settings
 from jobs import states
-from jobs.broker import Broker, BrokerSettings
+from jobs.broker import Broker
 from jobs.publisher import Applied, Lost, leader_state, publish_transition
 from jobs.record_pb2 import Record, Worker
 from jobs.subjects import RequestKey
@@ -54,7 +54,7 @@ async def repeated(call: Callable[[], Awaitable[_T]]) -> _T:
 
 
 async def test_two_publishers_never_both_win(cluster: ThreeNats) -> None:
-    settings = BrokerSettings(url=cluster.url, replicas=3)
+    settings = cluster.settings()
     async with Broker(settings) as one, Broker(settings) as two:
 
         async def race(brokers: tuple[Broker, Broker]) -> None:
@@ -94,7 +94,7 @@ async def test_two_publishers_never_both_win(cluster: ThreeNats) -> None:
 
 
 async def test_a_killed_leader_loses_nothing_that_was_acknowledged(cluster: ThreeNats, store: ObjectStore) -> None:
-    async with Deployment(BrokerSettings(url=cluster.url, replicas=3), store) as deployment:
+    async with Deployment(cluster.settings(), store) as deployment:
         caller = await deployment.caller(await deployment.service())
         other = await deployment.caller(await deployment.service(), tenant=caller.tenant)
         await deployment.worker(step_s=0.002)
@@ -110,7 +110,7 @@ async def test_a_killed_leader_loses_nothing_that_was_acknowledged(cluster: Thre
 
         async def kill() -> None:
             await killed.wait()
-            await cluster.kill_leader()
+            await cluster.kill()
 
         async with asyncio.timeout(50):
             await asyncio.gather(submit_all(), kill())
