@@ -13,7 +13,7 @@ from typing import cast
 import click
 from cogreel.v1.queue_pb2 import PRIORITY_LOW, PRIORITY_NORMAL, Priority
 
-from host.operator_broker import operator_broker
+from host.installation import settings_of
 from jobs import pauses
 from jobs.broker import ApiError, Broker, Stored
 from jobs.drain import Remaining, draining
@@ -72,7 +72,7 @@ async def drain_queue(endpoint: str, priority: str | None, timeout_s: float | No
 
 async def list_queues(ready_file: Path | None) -> None:
     """Print a line for each endpoint and priority."""
-    async with operator_broker("queue", ready_file) as broker:
+    async with Broker(settings_of(ready_file).broker("queue")) as broker:
         await ensure_pauses_bucket(broker)
         served = await _served(broker)
         paused = {(found.endpoint, found.priority): found.since for found in await pauses.list_pauses(broker)}
@@ -95,7 +95,7 @@ async def list_queues(ready_file: Path | None) -> None:
 @asynccontextmanager
 async def _queues_of(endpoint: str, ready_file: Path | None) -> AsyncIterator[Broker]:
     """A connection, once it is known that the endpoint has queues: a misspelt one would pause nothing."""
-    async with operator_broker("queue", ready_file) as broker:
+    async with Broker(settings_of(ready_file).broker("queue")) as broker:
         served = await _served(broker)
         if endpoint not in served:
             raise click.ClickException(

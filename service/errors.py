@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from files import StoreUnavailableError
 from jobs import errors as jobs_errors
 from jobs.errors import Violation
 
@@ -156,6 +157,10 @@ def explain(error: Exception) -> CallError:  # noqa: C901, PLR0911, PLR0912 - on
             )
         case jobs_errors.BrokerUnavailableError():
             return unavailable(ErrorReason.ERROR_REASON_QUEUE_UNAVAILABLE, "The queue is out of reach; try again.")
+        case StoreUnavailableError():
+            return unavailable(
+                ErrorReason.ERROR_REASON_STORE_UNAVAILABLE, "The object store is out of reach; try again."
+            )
         case jobs_errors.ShuttingDownError():
             return CallError(
                 ErrorReason.ERROR_REASON_SHUTTING_DOWN, "This replica is going away; connect again.", retry_after_s=0.1

@@ -34,6 +34,7 @@ from jobs.queue import Queue
 from jobs.record_pb2 import Record, State
 from jobs.states import WAITING, public_name
 from jobs.subjects import RequestKey
+from jobs.trace_context import current_trace_context
 from jobs.view import LiveView
 from service.authentication import current_tenant
 from service.errors import CallError
@@ -68,7 +69,7 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
     ) -> SubmitResponse:
         """See the contract."""
         _refuse_unserved(request)
-        submitted = await self._queue.submit(current_tenant(), request)
+        submitted = await self._queue.submit(current_tenant(), request, trace_context=current_trace_context())
         record = submitted.record
         _log.info(
             "request.submitted",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import grpc
 import structlog
-from cogreel.v1 import admin_pb2, queue_pb2, queue_pb2_grpc, storage_pb2
+from cogreel.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, queue_pb2_grpc, storage_pb2
 from cogreel.v1.admin_pb2 import ModelCard
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -17,10 +17,13 @@ from grpc_reflection.v1alpha import reflection
 from files import ObjectStore
 from jobs.broker import Broker
 from jobs.keys import KeyDirectory
+from jobs.overview import QueueOverview
 from jobs.queue import Queue
 from jobs.streams import ensure_consumers, ensure_streams
 from jobs.view import LiveView
+from service.admin_servicer import AdminServicer
 from service.interceptor import CallInterceptor
+from service.metrics import ServiceMetrics
 from service.queue_servicer import QueueServicer, QueueServiceSettings
 from service.sweeper import Sweeper, SweeperSettings
 from service.unserved import add_unserved
@@ -63,9 +66,16 @@ class ServerSettings:
 
 @asynccontextmanager
 async def serving(
-    settings: ServerSettings, broker: Broker, store: ObjectStore, cards: Mapping[str, ModelCard]
+    settings: ServerSettings,
+    broker: Broker,
+    store: ObjectStore,
+    cards: Mapping[str, ModelCard],
+    *,
+    metrics: ServiceMetrics | None = None,
 ) -> AsyncIterator[int]:
     """Serve while the block runs; gives the port. Leaving ends all watches, so that their callers go elsewhere.
+
+    `metrics` are filled with what happens; left out, with what nobody reads.
 
     Raises:
         BrokerUnavailableError: the streams cannot be set up.
@@ -73,19 +83,25 @@ async def serving(
     """
     await ensure_streams(broker, update=True)
     await ensure_consumers(broker, cards)
+    metrics = metrics or ServiceMetrics()
+    broker.metrics.expect(cards)
     async with AsyncExitStack() as stack:
         directory = await stack.enter_async_context(KeyDirectory(broker))
         view = LiveView(broker)
+        overview = QueueOverview()
+        view.on_state.append(overview.consider)
+        await stack.enter_async_context(metrics.observing(view, store, cards))
         await stack.enter_async_context(Sweeper(settings.sweeper, broker, view, store))
         await stack.enter_async_context(view)
         server = grpc.aio.server(
             options=_OPTIONS,
-            interceptors=[CallInterceptor(directory)],
+            interceptors=[CallInterceptor(directory, metrics)],
             maximum_concurrent_rpcs=settings.max_concurrent_calls,
         )
         queue_pb2_grpc.add_QueueServiceServicer_to_server(
             QueueServicer(Queue(broker, view, cards), view, store, settings.queue), server
         )
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(broker, view, overview, store, cards), server)
         add_unserved(server)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)

@@ -16,9 +16,11 @@ import grpc
 from cogreel.v1 import queue_pb2, queue_pb2_grpc
 from cogreel.v1.queue_pb2 import RequestState, SubmitRequest, SubmitResponse, WatchStatusResponse
 from cogreel.v1.video_pb2 import ImageSize, TextToVideoInput, VideoSize
+from prometheus_client import CollectorRegistry
 
 from files import ObjectStore
 from inference.blend import BlendDoubler
+from inference.metrics import WorkerMetrics
 from inference.model import VideoModel
 from inference.simulated import SimulatedModel
 from inference.worker import VideoWorker, WorkerSettings
@@ -27,9 +29,11 @@ from jobs.cards import load_card
 from jobs.deliveries import Deliveries
 from jobs.dispatch import Dispatcher
 from jobs.keys import create_key
+from jobs.metrics import QueueMetrics
 from jobs.record_pb2 import Worker
 from jobs.streams import ensure_consumers, ensure_streams
 from jobs.tasks import end_task
+from service.metrics import ServiceMetrics
 from service.queue_servicer import QueueServiceSettings
 from service.server import ServerSettings, serving
 from service.sweeper import SweeperSettings
@@ -148,9 +152,14 @@ class Deployment:
 
     @asynccontextmanager
     async def service_running(
-        self, *, port: int = 0, checkpoint_s: float = 15.0, retention_s: float = 3600
+        self,
+        *,
+        port: int = 0,
+        checkpoint_s: float = 15.0,
+        retention_s: float = 3600,
+        registry: CollectorRegistry | None = None,
     ) -> AsyncIterator[int]:
-        """A service replica for the length of the block."""
+        """A service replica for the length of the block; `registry` gets its metrics."""
         settings = ServerSettings(
             address=f"127.0.0.1:{port}",
             grace_s=0.5,
@@ -158,8 +167,10 @@ class Deployment:
             sweeper=SweeperSettings(retention_s=retention_s),
         )
         async with (
-            Broker(self.settings) as broker,
-            serving(settings, broker, self.store, {self.endpoint: self.card}) as bound,
+            Broker(self.settings, QueueMetrics(registry)) as broker,
+            serving(
+                settings, broker, self.store, {self.endpoint: self.card}, metrics=ServiceMetrics(registry)
+            ) as bound,
         ):
             yield bound
 
@@ -188,16 +199,23 @@ class Deployment:
         self._stack.push_async_callback(end_task, task)
 
     async def worker(
-        self, *, step_s: float = 0.0, model: VideoModel | None = None, grace_s: float = 10.0, name: str = "tester"
+        self,
+        *,
+        step_s: float = 0.0,
+        model: VideoModel | None = None,
+        grace_s: float = 10.0,
+        name: str = "tester",
+        registry: CollectorRegistry | None = None,
     ) -> VideoWorker:
-        """Start a worker that is drained at the end of the test."""
-        broker = await self._stack.enter_async_context(Broker(self.settings))
+        """Start a worker that is drained at the end of the test; `registry` gets its metrics."""
+        broker = await self._stack.enter_async_context(Broker(self.settings, QueueMetrics(registry)))
         worker = VideoWorker(
             WorkerSettings(incarnation=secrets.token_hex(8), name=name, endpoints=(self.endpoint,), grace_s=grace_s),
             broker,
             self.store,
             model or SimulatedModel(step_s=step_s, frames=9),
             BlendDoubler(),
+            metrics=WorkerMetrics(registry),
         )
         ready = asyncio.Event()
         running = asyncio.create_task(worker.run(on_ready=ready.set), name=f"worker {name}")

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Event
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import grpc
-from google.protobuf.message import Message
 
-from cogreel.connection import CHANNEL_OPTIONS, Connection
+from cogreel.async_channel import AsyncChannel
 from cogreel.download import Source, fetch
 from cogreel.error_details import error_from_rpc
+from cogreel.listing import Listing
 from cogreel.results import video_of
-from cogreel.retry import OnRetry, Retrying, RetryPolicy
-from cogreel.submission import TextToVideo, build_submit_request
-from cogreel.updates import Update
+from cogreel.submission import TextToVideo, build_submit_request, with_idempotency_key
+from cogreel.trace_context import with_trace_context
+from cogreel.updates import LogUpdate, Update
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
     GetResultRequest,
     GetStatusRequest,
     GetStatusResponse,
+    LogLine,
     RequestStatus,
     SubmitRequest,
     SubmitResponse,
@@ -38,11 +39,8 @@ from cogreel.watching import Watching
 if TYPE_CHECKING:
     from cogreel.v1.queue_pb2_grpc import QueueServiceAsyncStub
 
-_Request = TypeVar("_Request", bound=Message)
-_Response = TypeVar("_Response", bound=Message)
 
-
-class AsyncCogReel:
+class AsyncCogReel(AsyncChannel):
     """A connection to CogReel for one event loop. Tasks may share it.
 
         async with AsyncCogReel() as client:
@@ -52,21 +50,9 @@ class AsyncCogReel:
     Methods, retries and exceptions are those of `cogreel.CogReel`.
     """
 
-    def __init__(
-        self,
-        address: str | None = None,
-        api_key: str | None = None,
-        *,
-        ca_file: str | os.PathLike[str] | None = None,
-        retry_timeout_s: float = 60.0,
-        on_retry: OnRetry | None = None,
-    ) -> None:
-        """Prepare a connection, with the arguments and errors of `CogReel`; it is opened by the first call."""
-        connection = Connection.resolve(address, api_key, ca_file)
-        self._connection = connection
-        self._policy = RetryPolicy(retry_timeout_s, on_retry=on_retry)
-        self._metadata = connection.metadata
-        self._channel: grpc.aio.Channel | None = None
+    @cached_property
+    def _queue(self) -> QueueServiceAsyncStub:
+        return QueueServiceStub(self._channel)
 
     async def subscribe(
         self,
@@ -91,12 +77,38 @@ class AsyncCogReel:
 
     async def submit_message(self, request: SubmitRequest) -> SubmitResponse:
         """As `CogReel.submit_message`."""
-        return await self._call(self._queue.Submit, request)
+        return await self._call(self._queue.Submit, with_idempotency_key(request))
 
     async def status(self, request_id: str, *, with_logs: bool = False) -> GetStatusResponse:
         """As `CogReel.status`."""
         request = GetStatusRequest(request_id=request_id, with_logs=with_logs)
         return await self._call(self._queue.GetStatus, request, request_id)
+
+    async def list(
+        self,
+        *,
+        states: Iterable[str] = (),
+        endpoint: str | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[RequestStatus, None]:
+        """As `CogReel.list`."""
+        listing = Listing(states=states, endpoint=endpoint, since=since, before=before, limit=limit)
+        while not listing.finished:
+            for status in listing.accept(await self._call(self._queue.ListRequests, listing.next_page())):
+                yield status
+
+    async def logs(self, request_id: str, *, follow: bool = False) -> AsyncGenerator[LogLine, None]:
+        """As `CogReel.logs`."""
+        if not follow:
+            for line in (await self.status(request_id, with_logs=True)).logs:
+                yield line
+            return
+        async with aclosing(self.watch(request_id)) as updates:
+            async for update in updates:
+                if isinstance(update, LogUpdate):
+                    yield update.raw.log
 
     async def watch(self, request_id: str, *, cursor: str | None = None) -> AsyncGenerator[Update, None]:
         """As `CogReel.watch`. Whoever leaves the loop early closes the generator (`contextlib.aclosing`)."""
@@ -104,7 +116,7 @@ class AsyncCogReel:
         while not watching.finished:
             if watching.must_ask_status:
                 watching.status_is((await self.status(request_id)).status)
-            stream = self._queue.WatchStatus(watching.next_stream(), metadata=self._metadata)
+            stream = self._queue.WatchStatus(watching.next_stream(), metadata=with_trace_context(self._metadata))
             try:
                 async for message in stream:
                     update = watching.accept(message)
@@ -138,41 +150,3 @@ class AsyncCogReel:
             )
         finally:
             stop.set()
-
-    async def close(self) -> None:
-        """Close the connection; calls that are still open are cancelled."""
-        if self._channel is not None:
-            await self._channel.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    @cached_property
-    def _queue(self) -> QueueServiceAsyncStub:
-        # Opened by the first call rather than by the constructor: a channel belongs to the running event loop.
-        target, secure = self._connection.target, self._connection.secure
-        self._channel = (
-            grpc.aio.secure_channel(target, self._connection.tls_credentials(), CHANNEL_OPTIONS)
-            if secure
-            else grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
-        )
-        return QueueServiceStub(self._channel)
-
-    async def _call(
-        self,
-        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
-        request: _Request,
-        request_id: str | None = None,
-    ) -> _Response:
-        retrying = Retrying(self._policy)
-        while True:
-            try:
-                return await method(request, metadata=self._metadata, timeout=retrying.remaining_s)
-            except grpc.RpcError as rpc_error:
-                pause_s = retrying.delay_after(error_from_rpc(rpc_error, request_id=request_id))
-            await asyncio.sleep(pause_s)

@@ -100,9 +100,6 @@ def build_submit_request(endpoint: str | None, options: TextToVideo) -> SubmitRe
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
     if values.get("prompt") is None:
         raise TypeError("the option prompt is required")
-    if values.get("idempotency_key") is None:
-        values["idempotency_key"] = str(uuid.uuid4())
-
     request = SubmitRequest(text_to_video=TextToVideoInput())
     violations: list[Violation] = []
     for name, value in values.items():
@@ -113,7 +110,19 @@ def build_submit_request(endpoint: str | None, options: TextToVideo) -> SubmitRe
                 violations.append(Violation(_path(name), str(error)))
     if violations:
         raise InvalidInputError(ErrorDetails("the input was refused before it was sent", violations=tuple(violations)))
-    return request
+    return with_idempotency_key(request)
+
+
+def with_idempotency_key(request: SubmitRequest) -> SubmitRequest:
+    """The request itself if it has an idempotency key, else a copy with a fresh one (a random UUID).
+
+    Retries of a submission are safe by its key alone: without one, each may make another video.
+    """
+    if request.HasField("idempotency_key"):
+        return request
+    keyed = SubmitRequest(idempotency_key=str(uuid.uuid4()))
+    keyed.MergeFrom(request)
+    return keyed
 
 
 def _put(request: SubmitRequest, name: str, value: object) -> None:
