@@ -62,5 +62,5 @@ def doctor(
     )
     try:
         sys.exit(run_doctor(options, json_output=json_output))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error

@@ -35,7 +35,7 @@ async def diagnosis(options: DoctorOptions) -> list[Finding]:
     """All findings.
 
     Raises:
-        ValueError: the ready file is none.
+        ValueError, OSError: the ready file is none, or cannot be read.
     """
     try:
         plan = _plan(options)
@@ -87,7 +87,7 @@ def doctor(options: DoctorOptions, *, json_output: bool) -> int:
     """Look and tell; returns the exit status: 1 if there is a problem.
 
     Raises:
-        ValueError: the ready file is none.
+        ValueError, OSError: the ready file is none, or cannot be read.
     """
     findings = asyncio.run(diagnosis(options))
     click.echo(as_json(findings) if json_output else as_text(findings))

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cogreel.cli.findings import Finding, ok, problem
-from pydantic import SecretStr
 
 from host.doctor.serving_checks import health
+from host.installation import settings_of
 from host.settings import Settings
+
+_OF_ENGINES = ("nats_url", "s3_endpoint", "s3_access_key", "s3_secret_key", "s3_secure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +31,21 @@ def read_ready_file(path: Path) -> Started:
     """What runs, with the credentials from its data directory.
 
     Raises:
-        ValueError: it is not the ready file of a `cogreeld up`, or the data directory cannot be read.
+        ValueError: it is not the ready file of a `cogreeld up`.
+        OSError: it or the data directory cannot be read.
     """
-    try:
-        ready = json.loads(path.read_text(encoding="utf-8"))
-        data_dir = Path(ready["data_dir"])
-        s3 = json.loads((data_dir / "s3/credentials.json").read_text(encoding="utf-8"))
-        ports = json.loads((data_dir / "nats/ports.json").read_text(encoding="utf-8"))
-        return Started(
-            data_dir=data_dir,
-            grpc=ready["grpc"],
-            pids=ready["pids"],
-            changes=_chosen(ready["pids"].get("service"))
-            | {
-                "nats_url": SecretStr(ready["nats"]),
-                "s3_endpoint": ready["s3"].removeprefix("http://"),
-                "s3_access_key": s3["access_key"],
-                "s3_secret_key": SecretStr(s3["secret_key"]),
-                "listen": ready["grpc"],
-            },
-            monitor_url=f"http://127.0.0.1:{ports['monitor']}",
-        )
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{path} is not the ready file of a `cogreeld up` that runs ({error})") from error
+    reached = settings_of(path)
+    ready = json.loads(path.read_text(encoding="utf-8"))
+    data_dir, pids = Path(ready["data_dir"]), ready["pids"]
+    ports = json.loads((data_dir / "nats/ports.json").read_text(encoding="utf-8"))
+    engines = {name: getattr(reached, name) for name in _OF_ENGINES}
+    return Started(
+        data_dir=data_dir,
+        grpc=ready["grpc"],
+        pids=pids,
+        changes={**engines, **_chosen(pids.get("service")), "listen": ready["grpc"]},
+        monitor_url=f"http://127.0.0.1:{ports['monitor']}",
+    )
 
 
 def _chosen(pid: int | None) -> dict[str, object]:

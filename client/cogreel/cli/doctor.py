@@ -30,7 +30,7 @@ def doctor(ctx: click.Context, session: Session, *, json_output: bool) -> None:
 
     \b
     Example:
-      cogreel --address https://videos.example.org doctor
+      COGREEL_ADDRESS=https://videos.example.org cogreel doctor
     """
     from cogreel.cli.examination import examine  # noqa: PLC0415 - it needs gRPC, which `--help` does not wait for
 
