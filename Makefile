@@ -19,7 +19,7 @@ STUBS := $(if $(filter python,$(LANG)),$(STUBS),other_languages.py stubs '$(LANG
 override LANG := C.UTF-8
 endif
 
-.PHONY: help install demo test test-cluster test-clients chaos check format stubs baseline clean
+.PHONY: help install demo test test-cluster test-clients chaos check documents format stubs baseline clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -62,6 +62,13 @@ check: $(INSTALLED) ## Check format, lint, types, contract and stubs.
 	$(BIN)/buf breaking proto --against proto/baseline.binpb
 	$(BIN)/python scripts/generate_stubs.py --check
 	$(BIN)/python scripts/document_settings.py --check
+	$(BIN)/python -m scripts.document_commands --check
+	$(BIN)/python -m scripts.document_errors --check
+
+documents: $(INSTALLED) ## Write the pages that are made from the code: settings, commands, errors.
+	$(BIN)/python scripts/document_settings.py
+	$(BIN)/python -m scripts.document_commands
+	$(BIN)/python -m scripts.document_errors
 
 format: $(INSTALLED) ## Format Python and proto files.
 	$(BIN)/ruff format .

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from host.command_line import run, settings_or_exit
+from host.command_line import DEFAULT_DATA_DIR, run, settings_or_exit
+from host.doctor_command import doctor
 from host.erase_command import erase
 from host.key_commands import keys
 from host.logs import configure_logs
+from host.queue_commands import queue
 from host.status_command import status
-
-DEFAULT_DATA_DIR = Path("~/.local/share/cogreel")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,7 +22,13 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), default=DEFAULT_DATA_DIR, show_default=True)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_DATA_DIR,
+    show_default=True,
+    help="Keeps the queue, the videos, the keys and the logs.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=50051, show_default=True, help="gRPC port; 0 for any.")
 @click.option("--model", help="A hub id, a directory in diffusers format, or `small`. Default: what fits the device.")
 @click.option("--devices", help="cuda:N, cpu or simulated, comma-separated. Default: the GPUs, or else the CPU.")
@@ -91,7 +97,7 @@ def fetch_rife() -> None:
         raise click.ClickException(str(error)) from error
 
 
-for command in (erase, keys, status):
+for command in (doctor, erase, keys, queue, status):
     main.add_command(command)
 
 

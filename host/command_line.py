@@ -19,6 +19,9 @@ from host.settings import Settings, SettingsError, read_settings
 from jobs.cards import CardError
 from jobs.errors import BrokerUnavailableError
 
+DEFAULT_DATA_DIR = Path("~/.local/share/cogreel")
+"""Where `cogreeld up` keeps everything."""
+
 _T = TypeVar("_T")
 
 EXPECTED = (

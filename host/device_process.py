@@ -24,9 +24,10 @@ from host.settings import Settings, read_settings
 from host.signals import stop_event
 from host.tracing import traced
 from inference.device_memory import device_memory_bytes
-from inference.loading import CardMismatchError, ModelSettings, card_for, load, model_name
+from inference.loading import ModelSettings, load
 from inference.metrics import WorkerMetrics
 from inference.model import DeviceError, VideoModel
+from inference.model_choice import CardMismatchError, card_for, model_name
 from inference.render import FrameDoubler
 from inference.rife import RifeWeightsError
 from inference.small_model import SMALL_NAME, SMALL_REVISION, build_small_model

@@ -28,7 +28,7 @@ from host.engines.ports import choose_ports, is_free
 from host.metrics import Address, pool_metrics
 from host.settings import HOSTED_ENDPOINT, Settings, read_settings
 from host.worker_pool import WorkerPool
-from inference.loading import SMALL
+from inference.model_choice import SMALL
 from inference.rife import RifeWeightsError, fetch_rife_weights, find_rife_weights
 from jobs.broker import Broker
 from jobs.keys import create_key, list_keys

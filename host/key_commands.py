@@ -46,7 +46,9 @@ def _limit(name: str, meaning: str, *, bits: int = 31) -> click.Option:
     ],
 )
 @click.option("--tenant", required=True, help="Who owns what is done with the key.")
-@click.option("--role", type=click.Choice(["caller", "admin"]), default="caller", show_default=True)
+@click.option(
+    "--role", type=click.Choice(["caller", "admin"]), default="caller", show_default=True, help="What the key may do."
+)
 @ready_file_option
 def create(tenant: str, role: str, ready_file: Path | None, **limits: int | None) -> None:
     """Make a key and print it: it cannot be read again.

@@ -6,6 +6,7 @@ A process that starts others hands its settings on by the environment too, so th
 from __future__ import annotations
 
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Literal
@@ -167,8 +168,9 @@ class SettingsError(ValueError):
 
 
 def _explained(error: ValidationError | PydanticSettingsError) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
+    if not isinstance(error, ValidationError):  # what should be JSON is none; the message names the field in its middle
+        field = re.search(r'field "(\w+)"', str(error))
+        return f"COGREEL_{field[1].upper()}: is not valid JSON" if field else str(error)
     found = (f"COGREEL_{'_'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors())
     return "; ".join(found)
 

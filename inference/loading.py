@@ -5,7 +5,6 @@ torch is imported only where a model needs it, so that a worker with the simulat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,21 +13,12 @@ from cogreel.v1.admin_pb2 import ModelCard
 
 from inference.blend import BlendDoubler
 from inference.model import VideoModel
+from inference.model_choice import SIMULATED, CardMismatchError
 from inference.native_size import Size
 from inference.render import FrameDoubler
-from inference.simulated import SIMULATED_NAME, SimulatedModel
-from inference.small_model import SMALL_NAME
-
-SIMULATED = "simulated"
-"""As a device: the one without a model."""
-SMALL = "small"
-"""As a model: the small CogVideoX that the program builds for itself."""
+from inference.simulated import SimulatedModel
 
 _log = structlog.get_logger(__name__)
-
-
-class CardMismatchError(Exception):
-    """The model that was loaded is not the one that the card describes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +35,6 @@ class ModelSettings:
     rife_directory: Path = Path()
     simulated_step_s: float = 0.02
     cpu_threads: int = 1
-
-
-def model_name(model: str, device: str) -> str | None:
-    """What a card must be named to be for a model: None for a directory, which says nothing about itself."""
-    if device == SIMULATED:
-        return SIMULATED_NAME
-    if model == SMALL:
-        return SMALL_NAME
-    return None if model.startswith(("/", ".", "~")) or Path(model).is_dir() else model
-
-
-def card_for(name: str | None, cards: Iterable[ModelCard]) -> ModelCard:
-    """The card that is for a model: the one of its name, or the only one there is.
-
-    Raises:
-        CardMismatchError: there is none, or it cannot be told which.
-    """
-    distinct = {card.SerializeToString(deterministic=True): card for card in cards}.values()
-    fitting = [card for card in distinct if name is None or card.name == name]
-    if len(fitting) != 1:
-        names = ", ".join(f"{card.name} at {card.revision}" for card in distinct) or "none"
-        raise CardMismatchError(f"no one card of the endpoints is for the model {name or 'in this directory'}: {names}")
-    return fitting[0]
 
 
 def load(settings: ModelSettings, card: ModelCard) -> tuple[VideoModel, FrameDoubler]:

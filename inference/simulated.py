@@ -12,10 +12,8 @@ import time
 import numpy as np
 
 from inference.model import Clip, Frames, Generation, InputError, ModelIdentity, Progress, Stage
+from inference.model_choice import SIMULATED
 from inference.painting import PAINTER_VERSION, paint
-
-SIMULATED_NAME = "simulated"
-"""The model's name on its card."""
 
 _CHUNK_FRAMES = 8  # decoding reports after as many frames as CogVideoX's does
 _LOOK_S = 0.05  # the longest sleep without looking whether the request is still wanted
@@ -50,7 +48,7 @@ class SimulatedModel:
     def identity(self) -> ModelIdentity:
         """Which painter this is."""
         return ModelIdentity(
-            name=SIMULATED_NAME,
+            name=SIMULATED,
             revision=PAINTER_VERSION,
             digest=hashlib.sha256(PAINTER_VERSION.encode()).hexdigest(),
         )

@@ -28,6 +28,8 @@ class ModelLoadError(Exception):
     def __init__(self, model: str, problem: str, remedy: str) -> None:
         super().__init__(f"cannot load the model {model}: {problem}. {remedy}")
         self.model = model
+        self.problem = problem
+        self.remedy = remedy
 
 
 def resolve_model(model: str, revision: str) -> Path:

@@ -37,6 +37,7 @@ from jobs.control import answer_controls
 from jobs.deliveries import Deliveries
 from jobs.dispatch import Dispatcher
 from jobs.lease import Lease
+from jobs.pauses import PauseDirectory
 from jobs.record_pb2 import Output, Record, State, Worker
 from jobs.streams import ensure_consumers, ensure_streams
 
@@ -156,12 +157,15 @@ class VideoWorker:
         settings = self._settings
         await ensure_streams(self._broker)
         await ensure_consumers(self._broker, settings.endpoints)
+        pauses = PauseDirectory(self._broker)
         self._broker.metrics.expect(settings.endpoints)
         worker = Worker(incarnation=settings.incarnation, name=settings.name)
         async with (
-            Deliveries(self._broker, settings.endpoints) as deliveries,
+            pauses,
+            Deliveries(self._broker, settings.endpoints, paused=pauses.paused) as deliveries,
             Dispatcher(self._broker, deliveries, worker) as dispatcher,
         ):
+            pauses.on_change = deliveries.wake
             with ThreadPoolExecutor(1, thread_name_prefix="device") as device:
                 async with answer_controls(
                     self._broker,

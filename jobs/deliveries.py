@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 import nats.errors
-from cogreel.v1.queue_pb2 import PRIORITY_LOW, PRIORITY_NORMAL
+from cogreel.v1.queue_pb2 import PRIORITY_LOW, PRIORITY_NORMAL, Priority
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
@@ -48,11 +48,21 @@ class Delivery:
 
 
 class Deliveries:
-    """The consumers of some endpoints, as an async context manager."""
+    """The consumers of some endpoints, as an async context manager.
 
-    def __init__(self, broker: Broker, endpoints: Sequence[str]) -> None:
+    `paused` says which endpoints and priorities are left alone for now; `wake` when that changes.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        endpoints: Sequence[str],
+        *,
+        paused: Callable[[str, Priority.ValueType], bool] = lambda _endpoint, _priority: False,
+    ) -> None:
         self._broker = broker
         self._endpoints = list(endpoints)
+        self._paused = paused
         self._woken = asyncio.Event()
         self._again: deque[Delivery] = deque()
         self.closed = False
@@ -103,10 +113,8 @@ class Deliveries:
         pauses = list(LOOK_AGAIN_S)
         while not self.closed:
             self._woken.clear()
-            if self._again:
-                return self._again.popleft()
             try:
-                delivery = await self._look()
+                delivery = await self._brought_again() or await self._look()
             except BrokerUnavailableError:
                 await asyncio.sleep(0.25)
                 continue
@@ -120,9 +128,20 @@ class Deliveries:
                 continue
         return None
 
+    async def _brought_again(self) -> Delivery | None:
+        """What was brought again; what has been paused since goes back to its consumer and waits there."""
+        while self._again:
+            delivery = self._again.popleft()
+            if not self._paused(delivery.record.endpoint, delivery.record.priority):
+                return delivery
+            await self.hand_back(delivery)
+        return None
+
     async def _look(self) -> Delivery | None:
         for priority in (PRIORITY_NORMAL, PRIORITY_LOW):
             for turn in range(len(self._endpoints)):
+                if self._paused(self._endpoints[turn], priority):
+                    continue
                 delivery = await self._pull(consumer_name(self._endpoints[turn], priority))
                 if delivery is not None:
                     self._endpoints = self._endpoints[turn + 1 :] + self._endpoints[: turn + 1]

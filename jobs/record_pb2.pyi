@@ -519,3 +519,35 @@ class StoredApiKey(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StoredApiKey: _TypeAlias = StoredApiKey  # noqa: Y015
+
+@_typing.final
+class Pause(_message.Message):
+    """Pause says whether requests of one endpoint and priority may start, as kept in the bucket of pauses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    endpoint: _builtins.str
+    """endpoint is the model that it is about."""
+    priority: _queue_pb2.Priority.ValueType
+    """priority is normal or low."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """since is when it was paused; left out, it is not, and was resumed."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: _builtins.str = ...,
+        priority: _queue_pb2.Priority.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "priority", b"priority", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pause: _TypeAlias = Pause  # noqa: Y015

@@ -8,7 +8,7 @@ from typing import cast
 from cogreel.v1.queue_pb2 import PRIORITY_LOW, PRIORITY_NORMAL
 
 from jobs.broker import ApiError, Broker
-from jobs.subjects import KEYS, KEYS_BUCKET, LIVE, LOG, REQ, consumer_name, queued_filter
+from jobs.subjects import KEYS_BUCKET, LIVE, LOG, PAUSES_BUCKET, REQ, consumer_name, queued_filter
 
 ACK_WAIT_S = 30.0
 NAME_IN_USE = 10058  # the stream exists with another configuration
@@ -16,7 +16,7 @@ _NS = 1_000_000_000
 
 
 async def ensure_streams(broker: Broker, *, update: bool = False) -> None:
-    """Create REQ, LOG and the bucket of API keys where they are missing.
+    """Create REQ, LOG and the buckets of API keys and of pauses where they are missing.
 
     With `update`, which is the service's part alone, bring the configuration of those that exist up to date: whoever
     else did it would undo the operator's settings with its own.
@@ -56,23 +56,33 @@ async def ensure_streams(broker: Broker, *, update: bool = False) -> None:
         update=update,
     )
     await ensure_keys_bucket(broker, update=update)
+    await ensure_pauses_bucket(broker, update=update)
 
 
 async def ensure_keys_bucket(broker: Broker, *, update: bool = False) -> None:
     """Create the bucket of API keys where it is missing; see `ensure_streams`."""
+    await _ensure_bucket(broker, KEYS_BUCKET, update=update)
+
+
+async def ensure_pauses_bucket(broker: Broker, *, update: bool = False) -> None:
+    """Create the bucket of pauses where it is missing; see `ensure_streams`."""
+    await _ensure_bucket(broker, PAUSES_BUCKET, update=update)
+
+
+async def _ensure_bucket(broker: Broker, bucket: str, *, update: bool) -> None:
     await _ensure(
         broker,
         _shared(broker)
         | {
-            "name": KEYS,
-            "subjects": [f"$KV.{KEYS_BUCKET}.>"],
+            "name": f"KV_{bucket}",
+            "subjects": [f"$KV.{bucket}.>"],
             "discard": "new",
             "max_age": 0,
             "max_bytes": 64 * 1024**2,
             "max_msgs_per_subject": 1,
             "allow_rollup_hdrs": True,
             "deny_delete": True,
-            "republish": {"src": f"$KV.{KEYS_BUCKET}.>", "dest": f"{LIVE}keys.>"},
+            "republish": {"src": f"$KV.{bucket}.>", "dest": f"{LIVE}{bucket}.>"},
         },
         update=update,
     )

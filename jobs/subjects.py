@@ -14,6 +14,8 @@ REQ = "REQ"
 LOG = "LOG"
 KEYS_BUCKET = "keys"
 KEYS = f"KV_{KEYS_BUCKET}"
+PAUSES_BUCKET = "pauses"
+PAUSES = f"KV_{PAUSES_BUCKET}"
 LIVE = "live."
 
 _PRIORITIES: dict[Priority.ValueType, str] = {

@@ -27,7 +27,8 @@ INTERNAL = "cogreel/internal/v1/record.proto"
 VALIDATE = "buf/validate/validate.proto"
 
 
-def _protoc(*arguments: str) -> None:
+def run_protoc(*arguments: str) -> None:
+    """Run protoc on files of `proto/`; ends the program if that fails."""
     includes = [ROOT / "proto", ROOT / "third_party", Path(str(files("grpc_tools"))) / "_proto"]
     # The plugins lie beside this Python, which need not be on PATH.
     plugins = [f"--plugin=protoc-gen-{name}={Path(sys.executable).with_name(f'protoc-gen-{name}')}" for name in PLUGINS]
@@ -38,8 +39,8 @@ def _protoc(*arguments: str) -> None:
 
 def generate(out: Path) -> dict[Path, Path]:
     """Generate everything below `out`; returns where each file belongs in the tree."""
-    _protoc(f"--python_out={out}", f"--mypy_out=quiet:{out}", *PUBLIC, INTERNAL, VALIDATE)
-    _protoc(f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *SERVICES)
+    run_protoc(f"--python_out={out}", f"--mypy_out=quiet:{out}", *PUBLIC, INTERNAL, VALIDATE)
+    run_protoc(f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *SERVICES)
     places: dict[Path, Path] = {}
     for made in sorted(out.rglob("*.py*")):
         relative = made.relative_to(out)

@@ -86,6 +86,7 @@ def test_the_graph_holds_every_module_of_a_room(imports: grimp.ImportGraph, room
         "files",
         "host.cli",
         "host.device_process",
+        "host.doctor.command",
         "host.serve",
         "inference.loading",
         "inference.render",
@@ -96,7 +97,15 @@ def test_the_graph_holds_every_module_of_a_room(imports: grimp.ImportGraph, room
     ],
 )
 def test_what_needs_no_model_of_torch_starts_without_torch(module: str) -> None:
-    heavy = ("torch", "diffusers", "transformers")
+    assert_starts_without(module, "torch", "diffusers", "transformers")
+
+
+@pytest.mark.parametrize("module", ["host.cli", "host.doctor.command", "host.keys", "host.queues", "host.serve"])
+def test_what_operators_run_beside_a_service_starts_without_anything_that_workers_need(module: str) -> None:
+    assert_starts_without(module, "av", "huggingface_hub", "numpy", "PIL", "safetensors", "torch")
+
+
+def assert_starts_without(module: str, *heavy: str) -> None:
     program = (
         f"import sys, {module}\n"
         f"loaded = [name for name in {heavy!r} if name in sys.modules]\n"

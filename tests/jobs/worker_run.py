@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, cast
 
-from cogreel.v1.queue_pb2 import PRIORITY_NORMAL
+from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, Priority
 
 from inference.supervisor import Supervisor
 from inference.supervisor import WorkerRun as ReportedRun
@@ -30,12 +31,19 @@ class WorkerRun:
     With `obeys` unset it hears neither questions nor cancellations, as if its network let only some messages through.
     """
 
-    def __init__(self, settings: BrokerSettings, *endpoints: str, obeys: bool = True) -> None:
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        *endpoints: str,
+        obeys: bool = True,
+        paused: Callable[[str, Priority.ValueType], bool] = lambda _endpoint, _priority: False,
+    ) -> None:
         self.incarnation = secrets.token_hex(8)
         self.broker = Broker(replace(settings, name=f"worker {self.incarnation}"))
         self.asked = 0
         self._endpoints = endpoints
         self._obeys = obeys
+        self._paused = paused
         self._stack = AsyncExitStack()
         self._leased: dict[Lease, AbstractAsyncContextManager[Lease | None]] = {}
 
@@ -43,7 +51,9 @@ class WorkerRun:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.broker)
             await ensure_consumers(self.broker, self._endpoints)
-            self.deliveries = await stack.enter_async_context(Deliveries(self.broker, self._endpoints))
+            self.deliveries = await stack.enter_async_context(
+                Deliveries(self.broker, self._endpoints, paused=self._paused)
+            )
             worker = Worker(incarnation=self.incarnation, name=f"worker {self.incarnation}")
             self.dispatcher = await stack.enter_async_context(Dispatcher(self.broker, self.deliveries, worker))
             if self._obeys:

@@ -12,9 +12,14 @@ from typing import TypeVar
 import grpc
 import pytest
 import pytest_asyncio
+from cogreel.cli.findings import Finding, Verdict
 from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, RequestState
+from pydantic import SecretStr
 
 from files import ObjectStore
+from host.doctor.broker_checks import check_broker
+from host.engines.ports import choose_ports
+from host.settings import Settings
 from jobs import states
 from jobs.broker import Broker
 from jobs.publisher import Applied, Lost, leader_state, publish_transition
@@ -23,6 +28,7 @@ from jobs.subjects import RequestKey
 from tests.brokers import ThreeNats
 from tests.deployment import Deployment
 from tests.errors import refusal_of
+from tests.host.diagnoses import only, verdicts
 
 _T = TypeVar("_T")
 
@@ -115,3 +121,19 @@ async def test_a_killed_leader_loses_nothing_that_was_acknowledged(cluster: Thre
         for request_id in acknowledged:
             terminal = [event async for event in caller.watch(request_id) if event.state.HasField("finished_time")]
             assert len(terminal) == 1
+
+
+async def test_the_doctor_sees_how_many_servers_and_copies_there_are(cluster: ThreeNats) -> None:
+    async def diagnose(url: str, replicas: int) -> list[Finding]:
+        return await check_broker(Settings(nats_url=SecretStr(url), nats_replicas=replicas))
+
+    whole = verdicts(await diagnose(cluster.url, 3))
+    assert (whole["nats replicas"], whole["streams"]) == (Verdict.OK, Verdict.OK)
+    alone = await diagnose(cluster.url, 1)
+    assert "3 servers" in only(alone, "nats replicas").found
+    copies = [finding for finding in alone if finding.check == "streams"]
+    assert {finding.verdict for finding in copies} == {Verdict.WARNING}
+    assert all("3 copies" in finding.found for finding in copies)
+    nobody = choose_ports(["nobody"])["nobody"]
+    broken = await diagnose(f"{cluster.url},nats://test:x@127.0.0.1:{nobody}", 3)
+    assert [finding.verdict for finding in broken if finding.check == "nats"] == [Verdict.PROBLEM, Verdict.OK]

@@ -6,6 +6,7 @@ import click
 
 import cogreel
 from cogreel.cli.completion import completion
+from cogreel.cli.doctor import doctor
 from cogreel.cli.exit_codes import ExitCode
 from cogreel.cli.generate import generate
 from cogreel.cli.listing import list_requests
@@ -97,6 +98,7 @@ for _command in (
     result,
     open_video,
     cancel,
+    doctor,
     completion,
 ):
     main.add_command(_command)
