@@ -18,12 +18,14 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from files import StoreUnavailableError
 from jobs import errors as jobs_errors
 from jobs.errors import Violation
 
 DOMAIN = "cogreel.v1"
 RETRY_S = 1.0
 QUEUE_FULL_RETRY_S = 30.0
+LONGEST_NAME = 512
 
 _log = structlog.get_logger(__name__)
 
@@ -107,6 +109,21 @@ def request_not_found(request_id: str) -> CallError:
     )
 
 
+def file_not_found(name: str, *, field: str = "") -> CallError:
+    """No file of the caller's tenant has this name; whether another tenant's has is not told.
+
+    `field` is the input that named it. A URL is named without its query: that may hold a signature.
+    """
+    bare = name.partition("?")[0].partition("#")[0]
+    shown = bare if len(bare) <= LONGEST_NAME else f"{bare[:LONGEST_NAME]}…"
+    return CallError(
+        ErrorReason.ERROR_REASON_FILE_NOT_FOUND,
+        f"There is no file {shown}: it was never uploaded, or has expired.",
+        violations=[Violation(field, "there is no such file")] if field else (),
+        resource=("file", shown),
+    )
+
+
 def unavailable(reason: ErrorReason.ValueType, message: str) -> CallError:
     """Something is out of reach for the moment."""
     return CallError(reason, message, retry_after_s=RETRY_S)
@@ -156,6 +173,10 @@ def explain(error: Exception) -> CallError:  # noqa: C901, PLR0911, PLR0912 - on
             )
         case jobs_errors.BrokerUnavailableError():
             return unavailable(ErrorReason.ERROR_REASON_QUEUE_UNAVAILABLE, "The queue is out of reach; try again.")
+        case StoreUnavailableError():
+            return unavailable(
+                ErrorReason.ERROR_REASON_STORE_UNAVAILABLE, "The object store is out of reach; try again."
+            )
         case jobs_errors.ShuttingDownError():
             return CallError(
                 ErrorReason.ERROR_REASON_SHUTTING_DOWN, "This replica is going away; connect again.", retry_after_s=0.1

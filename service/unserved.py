@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import NoReturn, TypeVar
 
 import grpc
-from cogreel.v1 import admin_pb2_grpc, storage_pb2_grpc
+from cogreel.v1 import admin_pb2_grpc
 from google.protobuf.message import Message
 
 from service.interceptor import unimplemented
@@ -29,8 +29,6 @@ def _unserved(servicer: type[_Servicer], service: str) -> _Servicer:
 
 
 def add_unserved(server: grpc.aio.Server) -> None:
-    """Register StorageService and AdminService, each call of which fails with UNIMPLEMENTED."""
-    storage = _unserved(storage_pb2_grpc.StorageServiceServicer, "StorageService")  # type: ignore[type-abstract]  # made concrete there
-    storage_pb2_grpc.add_StorageServiceServicer_to_server(storage, server)
-    admin = _unserved(admin_pb2_grpc.AdminServiceServicer, "AdminService")  # type: ignore[type-abstract]  # as above
+    """Register AdminService, each call of which fails with UNIMPLEMENTED."""
+    admin = _unserved(admin_pb2_grpc.AdminServiceServicer, "AdminService")  # type: ignore[type-abstract]  # made concrete there
     admin_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
