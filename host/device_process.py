@@ -16,7 +16,7 @@ from files import ObjectStore, StoreUnavailableError
 from host.logs import configure_logs
 from host.settings import Settings, read_settings
 from host.signals import stop_event
-from inference.loading import CardMismatchError, ModelSettings, card_for, load, model_name
+from inference.loading import CardMismatchError, ModelSettings, card_for, cards_served, load, model_name, model_of
 from inference.model import DeviceError, VideoModel
 from inference.render import FrameDoubler
 from inference.rife import RifeWeightsError
@@ -58,7 +58,7 @@ def load_model(settings: Settings, device: str) -> Loaded:
         CardMismatchError: no endpoint's card is for this model.
         CardError, ModelLoadError, DeviceError, RifeWeightsError: something is missing or does not fit.
     """
-    cards = settings.cards()
+    cards = cards_served(device, settings.cards())
     card = card_for(model_name(settings.model, device), cards.values())
     model = settings.model
     if card.name == SMALL_NAME:
@@ -71,7 +71,7 @@ def load_model(settings: Settings, device: str) -> Loaded:
         cpu_threads=settings.cpu_threads,
     )
     video_model, doubler = load(wanted, card)
-    return video_model, doubler, tuple(endpoint for endpoint, served in cards.items() if served == card)
+    return video_model, doubler, tuple(name for name, served in cards.items() if model_of(served) == model_of(card))
 
 
 async def work(settings: Settings, incarnation: str, device: str, loaded: Loaded, reports: Reports) -> None:

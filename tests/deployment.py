@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import grpc
-from cogreel.v1 import queue_pb2, queue_pb2_grpc
+from cogreel.v1 import queue_pb2, queue_pb2_grpc, storage_pb2_grpc
 from cogreel.v1.queue_pb2 import RequestState, SubmitRequest, SubmitResponse, WatchStatusResponse
 from cogreel.v1.video_pb2 import ImageSize, TextToVideoInput, VideoSize
 
@@ -33,6 +33,7 @@ from jobs.tasks import end_task
 from service.queue_servicer import QueueServiceSettings
 from service.server import ServerSettings, serving
 from service.sweeper import SweeperSettings
+from service.upload_rules import UploadSettings
 
 _T = TypeVar("_T")
 
@@ -60,6 +61,7 @@ class Caller:
     """Someone with an API key and a channel."""
 
     stub: queue_pb2_grpc.QueueServiceAsyncStub
+    storage: storage_pb2_grpc.StorageServiceAsyncStub
     tenant: str
     api_key: str
     endpoint: str
@@ -125,10 +127,17 @@ class Deployment:
     def __init__(self, settings: BrokerSettings, store: ObjectStore) -> None:
         self.endpoint = f"test/{secrets.token_hex(6)}"
         self.store = store
-        self.card = load_card("simulated")
+        self.cards = {self.endpoint: load_card("simulated")}
         self.settings = settings
         self.broker = Broker(self.settings)
         self._stack = AsyncExitStack()
+
+    def serve_files(self) -> tuple[str, str]:
+        """Serve the other kinds of input as well, from here on; their endpoints, for a picture and for a video."""
+        endpoints = f"{self.endpoint}/image", f"{self.endpoint}/video"
+        for endpoint, kind in zip(endpoints, ("image", "video"), strict=True):
+            self.cards[endpoint] = load_card(f"simulated-{kind}-to-video")
+        return endpoints
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.broker)
@@ -140,15 +149,26 @@ class Deployment:
     ) -> None:
         await self._stack.aclose()
 
-    async def service(self, *, checkpoint_s: float = 15.0, retention_s: float = 3600) -> int:
+    async def service(
+        self,
+        *,
+        checkpoint_s: float = 15.0,
+        retention_s: float = 3600,
+        uploads: UploadSettings = UploadSettings(),  # noqa: B008 - frozen
+    ) -> int:
         """Start a service replica; returns its port."""
         return await self._stack.enter_async_context(
-            self.service_running(checkpoint_s=checkpoint_s, retention_s=retention_s)
+            self.service_running(checkpoint_s=checkpoint_s, retention_s=retention_s, uploads=uploads)
         )
 
     @asynccontextmanager
     async def service_running(
-        self, *, port: int = 0, checkpoint_s: float = 15.0, retention_s: float = 3600
+        self,
+        *,
+        port: int = 0,
+        checkpoint_s: float = 15.0,
+        retention_s: float = 3600,
+        uploads: UploadSettings = UploadSettings(),  # noqa: B008 - frozen
     ) -> AsyncIterator[int]:
         """A service replica for the length of the block."""
         settings = ServerSettings(
@@ -156,10 +176,11 @@ class Deployment:
             grace_s=0.5,
             queue=QueueServiceSettings(checkpoint_s=checkpoint_s),
             sweeper=SweeperSettings(retention_s=retention_s),
+            uploads=uploads,
         )
         async with (
             Broker(self.settings) as broker,
-            serving(settings, broker, self.store, {self.endpoint: self.card}) as bound,
+            serving(settings, broker, self.store, self.cards) as bound,
         ):
             yield bound
 
@@ -169,7 +190,8 @@ class Deployment:
         if api_key is None:
             _, api_key = await create_key(self.broker, tenant)
         channel = await self._stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
-        return Caller(queue_pb2_grpc.QueueServiceStub(channel), tenant, api_key, self.endpoint)
+        queue, storage = queue_pb2_grpc.QueueServiceStub(channel), storage_pb2_grpc.StorageServiceStub(channel)
+        return Caller(queue, storage, tenant, api_key, self.endpoint)
 
     async def dead_worker(self) -> None:
         """Let the next request be claimed by a worker that dies right after: it holds nothing and answers nobody."""
@@ -191,7 +213,7 @@ class Deployment:
         """Start a worker that is drained at the end of the test."""
         broker = await self._stack.enter_async_context(Broker(self.settings))
         worker = VideoWorker(
-            WorkerSettings(incarnation=secrets.token_hex(8), name=name, endpoints=(self.endpoint,), grace_s=grace_s),
+            WorkerSettings(incarnation=secrets.token_hex(8), name=name, endpoints=tuple(self.cards), grace_s=grace_s),
             broker,
             self.store,
             model or SimulatedModel(step_s=step_s, frames=9),
