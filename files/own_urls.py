@@ -23,11 +23,11 @@ class OwnUrls:
         """
         try:
             origin, path = _split(url)
-            for root_origin, root_path in self._roots:
-                if origin == root_origin and path.startswith(root_path):
-                    return unquote(path.removeprefix(root_path), errors="strict")
         except ValueError:
             return None
+        for root_origin, root_path in self._roots:
+            if origin == root_origin and path.startswith(root_path):
+                return unquote(path.removeprefix(root_path))
         return None
 
 

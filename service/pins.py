@@ -39,11 +39,10 @@ class Pins:
             del self._requests[object_key]
         return bool(named_by)
 
-    def free_for_s(self, object_key: str) -> float:
-        """For how many seconds it is known that no request names this object; 0 when that is asked first."""
+    def free_for_s(self, object_key: str) -> float | None:
+        """For how many seconds it is known that no request names this object, 0 when first asked; None if one does."""
         if self.pinned(object_key):
-            self._free_since.pop(object_key, None)
-            return 0.0
+            return None
         now = time.monotonic()
         return now - self._free_since.setdefault(object_key, now)
 

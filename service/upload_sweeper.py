@@ -96,7 +96,7 @@ class UploadSweeper:
         async for stored in self._store.list_objects(UPLOADS):
             free_for_s = self._pins.free_for_s(stored.key)
             expired = stored.modified_at is not None and stored.modified_at < before
-            if expired and free_for_s >= settings.margin_s:
+            if expired and free_for_s is not None and free_for_s >= settings.margin_s:
                 await self._store.remove(stored.key)
                 self._pins.forget(stored.key)
                 removed += 1
