@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         RequestFailedError,
         UnavailableError,
         UnimplementedError,
+        UploadError,
         Violation,
     )
     from cogreel.updates import (
@@ -67,6 +68,7 @@ __all__ = [
     "UnavailableError",
     "UnimplementedError",
     "Update",
+    "UploadError",
     "Violation",
     "state_name",
 ]

@@ -18,10 +18,13 @@ from google.protobuf.message import Message
 from cogreel.connection import CHANNEL_OPTIONS, Connection
 from cogreel.download import Source, fetch
 from cogreel.error_details import error_from_rpc
+from cogreel.input_files import large_files
 from cogreel.results import video_of
 from cogreel.retry import OnRetry, Retrying, RetryPolicy
 from cogreel.submission import TextToVideo, build_submit_request
 from cogreel.updates import Update
+from cogreel.upload_source import OnProgress, UploadSource, opened
+from cogreel.uploading import Call, advance, upload_calls
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
     GetResultRequest,
@@ -32,13 +35,14 @@ from cogreel.v1.queue_pb2 import (
     SubmitResponse,
 )
 from cogreel.v1.queue_pb2_grpc import QueueServiceStub
+from cogreel.v1.storage_pb2_grpc import StorageServiceStub
 from cogreel.v1.video_pb2 import File, VideoOutput
 from cogreel.watching import Watching
 
 if TYPE_CHECKING:
     from cogreel.v1.queue_pb2_grpc import QueueServiceAsyncStub
+    from cogreel.v1.storage_pb2_grpc import StorageServiceAsyncStub
 
-_Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
 
 
@@ -87,7 +91,8 @@ class AsyncCogReel:
 
     async def submit(self, endpoint: str | None = None, **options: Unpack[TextToVideo]) -> SubmitResponse:
         """As `CogReel.submit`."""
-        return await self.submit_message(build_submit_request(endpoint, options))
+        uploaded = {name: await self.upload(source) for name, source in large_files(options).items()}
+        return await self.submit_message(build_submit_request(endpoint, options, uploaded))
 
     async def submit_message(self, request: SubmitRequest) -> SubmitResponse:
         """As `CogReel.submit_message`."""
@@ -139,6 +144,26 @@ class AsyncCogReel:
         finally:
             stop.set()
 
+    async def upload(
+        self,
+        source: UploadSource,
+        *,
+        content_type: str | None = None,
+        file_name: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> File:
+        """As `CogReel.upload`; files are read and put in threads, from which `on_progress` is called."""
+        with opened(source, content_type, file_name, on_progress) as content:
+            calls = upload_calls(content, self._policy)
+            try:
+                step = await asyncio.to_thread(advance, calls, None)
+                while isinstance(step, Call):
+                    answer = await self._call(step.of(self._storage), step.request)
+                    step = await asyncio.to_thread(advance, calls, answer)
+                return step
+            finally:
+                content.stop.set()
+
     async def close(self) -> None:
         """Close the connection; calls that are still open are cancelled."""
         if self._channel is not None:
@@ -154,6 +179,14 @@ class AsyncCogReel:
 
     @cached_property
     def _queue(self) -> QueueServiceAsyncStub:
+        return QueueServiceStub(self._opened_channel)
+
+    @cached_property
+    def _storage(self) -> StorageServiceAsyncStub:
+        return StorageServiceStub(self._opened_channel)
+
+    @cached_property
+    def _opened_channel(self) -> grpc.aio.Channel:
         # Opened by the first call rather than by the constructor: a channel belongs to the running event loop.
         target, secure = self._connection.target, self._connection.secure
         self._channel = (
@@ -161,12 +194,12 @@ class AsyncCogReel:
             if secure
             else grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
         )
-        return QueueServiceStub(self._channel)
+        return self._channel
 
     async def _call(
         self,
-        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
-        request: _Request,
+        method: Callable[..., Awaitable[_Response]],
+        request: Message,
         request_id: str | None = None,
     ) -> _Response:
         retrying = Retrying(self._policy)

@@ -9,6 +9,7 @@ from cogreel.cli.exit_codes import ExitCode
 from cogreel.cli.generate import generate
 from cogreel.cli.requests import cancel, result, status, submit, watch
 from cogreel.cli.session import Session
+from cogreel.cli.uploads import upload
 
 _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {code.description}" for code in ExitCode)
 
@@ -83,5 +84,5 @@ def main(ctx: click.Context, address: str, api_key: str | None, ca_file: str | N
     ctx.obj = Session(address, api_key, ca_file, retry_timeout_s)
 
 
-for _command in (generate, submit, watch, status, result, cancel):
+for _command in (generate, submit, watch, status, result, cancel, upload):
     main.add_command(_command)
