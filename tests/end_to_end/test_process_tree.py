@@ -159,7 +159,7 @@ async def test_keys_are_made_listed_and_revoked_on_the_command_line(tree: Tree) 
     api_key = await asyncio.to_thread(cogreeld, "keys", "create", "--tenant", "studio")
     key_id = api_key.partition(":")[0]
     owner = await tree.caller()
-    studio = Caller(owner.stub, "studio", api_key, owner.endpoint)
+    studio = Caller(owner.stub, owner.storage, "studio", api_key, owner.endpoint)
     submitted = await studio.submit()
     listed = await asyncio.to_thread(cogreeld, "keys", "list")
     assert f"{key_id}  studio  caller" in listed
