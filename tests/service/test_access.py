@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from cogreel.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, storage_pb2, storage_pb2_grpc
+from cogreel.v1 import admin_pb2, admin_pb2_grpc, queue_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -120,14 +120,6 @@ async def test_what_is_typed_and_not_served_yet_says_so(deployment: Deployment) 
     port = await deployment.service()
     caller = await deployment.caller(port)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        storage = storage_pb2_grpc.StorageServiceStub(channel)
         admin = admin_pb2_grpc.AdminServiceStub(channel)
-        upload = storage_pb2.CreateUploadRequest(content_type="image/png", size=1)
-        part = storage_pb2.UploadRequest(header=storage_pb2.UploadHeader(content_type="image/png"))
-        for call in (
-            storage.CreateUpload(upload, metadata=caller.metadata),
-            storage.Upload(iter([part]), metadata=caller.metadata),
-            admin.ListModels(admin_pb2.ListModelsRequest(), metadata=caller.metadata),
-        ):
-            error = await refused(call)
-            assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
+        error = await refused(admin.ListModels(admin_pb2.ListModelsRequest(), metadata=caller.metadata))
+        assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
