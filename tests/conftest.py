@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -49,8 +50,8 @@ async def brokers(
 
 
 @pytest_asyncio.fixture
-async def store(s3: EmbeddedS3) -> ObjectStore:
-    """A bucket of the test's own."""
+async def store(s3: EmbeddedS3) -> AsyncIterator[ObjectStore]:
+    """A bucket of the test's own, gone after it: each takes some of the server's volumes, of which there are few."""
     store = ObjectStore(
         ObjectStoreSettings(
             endpoint=s3.endpoint,
@@ -61,7 +62,8 @@ async def store(s3: EmbeddedS3) -> ObjectStore:
         )
     )
     await store.ensure_bucket()
-    return store
+    yield store
+    await store.bucket.call(None, partial(store.bucket.client.remove_bucket, store.bucket.name))
 
 
 @pytest_asyncio.fixture
