@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from functools import cached_property
 from pathlib import Path
 from threading import Event
@@ -153,16 +153,16 @@ class AsyncCogReel:
         on_progress: OnProgress | None = None,
     ) -> File:
         """As `CogReel.upload`; files are read and put in threads, from which `on_progress` is called."""
-        with opened(source, content_type, file_name, on_progress) as content:
+        with ExitStack() as stack:
+            opening = opened(source, content_type, file_name, on_progress)
+            content = await asyncio.to_thread(stack.enter_context, opening)
+            stack.callback(content.stop.set)
             calls = upload_calls(content, self._policy)
-            try:
-                step = await asyncio.to_thread(advance, calls, None)
-                while isinstance(step, Call):
-                    answer = await self._call(step.of(self._storage), step.request)
-                    step = await asyncio.to_thread(advance, calls, answer)
-                return step
-            finally:
-                content.stop.set()
+            step = await asyncio.to_thread(advance, calls, None)
+            while isinstance(step, Call):
+                answer = await self._call(step.of(self._storage), step.request)
+                step = await asyncio.to_thread(advance, calls, answer)
+            return step
 
     async def close(self) -> None:
         """Close the connection; calls that are still open are cancelled."""

@@ -69,7 +69,11 @@ class Putter:
             for number, url in urls.items():
                 start = (number - 1) * part_size
                 puts.append(pool.submit(self.put, url, {}, start, min(part_size, self._content.size - start)))
-            wait(puts, return_when=FIRST_EXCEPTION)
+            try:
+                wait(puts, return_when=FIRST_EXCEPTION)
+            except KeyboardInterrupt:
+                self._content.stop.set()  # else the pool waits for parts that nobody wants any more
+                raise
             for put in puts:
                 put.cancel()
         failures = [error for put in puts if not put.cancelled() and (error := put.exception()) is not None]

@@ -74,11 +74,13 @@ class Piece:
         """The next bytes, none at the end.
 
         Raises:
-            UploadError: the upload was stopped.
+            UploadError: the upload was stopped, or the file has become shorter.
         """
         if self._content.stop.is_set():
             raise UploadError(ErrorDetails("the upload was stopped"))
         found = self._file.read(min(max(size, _READ_BYTES), self._left))
+        if self._left and not found:
+            raise UploadError(ErrorDetails("the file has become shorter while it was read"))
         self._left -= len(found)
         self._content.sent(self._start, self._size - self._left)
         return found
