@@ -11,10 +11,18 @@ export COGREEL_RIFE_DIRECTORY := $(CURDIR)/.cache/rife
 export COGREEL_MODELS_DIRECTORY := $(CURDIR)/.cache/models
 export PROMPT
 
-.PHONY: help install demo test chaos check format stubs baseline clean
+# In the environment LANG is a locale; on the command line of `make stubs` it is the language of the stubs, which the
+# commands must not take for a locale.
+STUBS := generate_stubs.py
+ifneq ($(and $(filter stubs,$(MAKECMDGOALS)),$(findstring command line,$(origin LANG))),)
+STUBS := $(if $(filter python,$(LANG)),$(STUBS),other_languages.py stubs '$(LANG)')
+override LANG := C.UTF-8
+endif
+
+.PHONY: help install demo test test-cluster test-clients chaos check format stubs baseline clean
 
 help: ## List the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 install: $(INSTALLED) ## Make the virtual environment and install everything.
 
@@ -32,6 +40,13 @@ demo: $(INSTALLED) $(RIFE) ## Make one video, from prompt to MP4. PROMPT="…" f
 
 test: $(INSTALLED) $(RIFE) ## Run the whole suite on the real engines.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-cluster: $(INSTALLED) ## Run the queue's tests on three brokers instead of one.
+	$(BIN)/python -m pytest --brokers 3 tests/jobs tests/service tests/chaos $(PYTEST_ARGS)
+
+test-clients: $(INSTALLED) ## Build the TypeScript and Go callers, installing what they need, and run them.
+	$(BIN)/python scripts/other_languages.py build
+	$(BIN)/python -m pytest -rs -m other_languages tests/other_languages $(PYTEST_ARGS)
 
 ROUNDS ?= 20
 BROKERS ?= 1
@@ -53,11 +68,12 @@ format: $(INSTALLED) ## Format Python and proto files.
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/buf format proto -w
 
-stubs: $(INSTALLED) ## Generate the Python stubs from proto/.
-	$(BIN)/python scripts/generate_stubs.py
+stubs: $(INSTALLED) ## Generate stubs from proto/. LANG=python|typescript|go OUT=folder
+	$(BIN)/python scripts/$(STUBS)$(if $(findstring command line,$(origin OUT)), --out '$(OUT)')
 
 baseline: $(INSTALLED) ## Take the present contract as what later changes must not break.
 	$(BIN)/buf build proto --exclude-source-info -o proto/baseline.binpb
 
 clean: ## Remove what make has made, but for the downloads in .cache.
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(addprefix examples/,typescript/node_modules typescript/gen typescript/dist go/gen go/caller)

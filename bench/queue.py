@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import grpc
 import psutil
@@ -31,14 +32,14 @@ from pydantic import SecretStr
 
 from files import ObjectStore
 from host.children import ChildSpec, KeptChild
-from host.engines import EmbeddedNats, EmbeddedS3
+from host.engines import EmbeddedS3
 from host.engines.ports import choose_ports
 from host.settings import Settings
 from host.worker_pool import WorkerPool
 from jobs.broker import Broker
 from jobs.keys import create_key
 from jobs.streams import ensure_consumers, ensure_streams
-from tests.brokers import ThreeNats
+from tests.brokers import servers_in
 
 ENDPOINTS = {"bench/idle": "simulated", "bench/worked": "simulated"}
 
@@ -81,11 +82,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(brokers: int) -> AsyncIterator[Bench]:
+async def running(brokers: Literal[1, 3]) -> AsyncIterator[Bench]:
     """Engines and a service, without workers."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cogreel-bench-")))
-        nats = ThreeNats(folder) if brokers == 3 else EmbeddedNats(folder)
+        nats = servers_in(folder, brokers)
         await stack.enter_async_context(nats)
         s3 = await stack.enter_async_context(EmbeddedS3(folder))
         port = choose_ports(["grpc"])["grpc"]
@@ -222,15 +223,14 @@ async def measure_watchers(bench: Bench, watchers: int) -> dict[str, str]:
 
 
 async def measure_backlog(bench: Bench, number: int) -> dict[str, str]:
-    """How busy a device is under a backlog of 20 ms steps: from its first stage to its last, and nothing between."""
+    """How busy a device is under a backlog of 20 ms steps: from each request's first stage to its last step."""
     async with bench.workers(step_s=0.02):
         answers = [await bench.submit("bench/worked", steps=25) for _ in range(number)]
         spans = []
         for answer in answers:
-            stages = [event async for _, event in bench.watch(answer.request_id) if event.HasField("progress")]
-            begun = next(e for e in stages if e.progress.stage == queue_pb2.STAGE_PREPARE)
-            left = next(e for e in stages if e.progress.stage == queue_pb2.STAGE_ENCODE)
-            spans.append((begun.time.ToNanoseconds() / 1e9, left.time.ToNanoseconds() / 1e9))
+            told = [event async for _, event in bench.watch(answer.request_id) if event.HasField("progress")]
+            on_device = [event for event in told if event.progress.stage < queue_pb2.STAGE_ENCODE]
+            spans.append((on_device[0].time.ToNanoseconds() / 1e9, on_device[-1].time.ToNanoseconds() / 1e9))
     share = sum(end - start for start, end in spans) / (spans[-1][1] - spans[0][0])
     gaps = [later[0] - earlier[1] for earlier, later in itertools.pairwise(spans)]
     return {"device busy under a backlog": f"{share:.3f}; between two requests {spread(gaps)}"}

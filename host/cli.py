@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Coroutine
 from pathlib import Path
 
 import click
 
-from files import StoreUnavailableError
-from host.children import ChildFailedError
-from host.engines.errors import DataDirInUseError, EngineMissingError, PortInUseError
+from host.command_line import run, settings_or_exit
+from host.erase_command import erase
+from host.key_commands import keys
 from host.logs import configure_logs
-from host.settings import Settings, SettingsError, read_settings
-from jobs.cards import CardError
-from jobs.errors import BrokerUnavailableError
+from host.status_command import status
 
 DEFAULT_DATA_DIR = Path("~/.local/share/cogreel")
-
-_EXPECTED = (
-    BrokerUnavailableError,
-    CardError,
-    ChildFailedError,
-    DataDirInUseError,
-    EngineMissingError,
-    OSError,
-    PortInUseError,
-    StoreUnavailableError,
-    ValueError,
-)
-
-
-def _run(main: Coroutine[None, None, None]) -> None:
-    """Run a process to its end; what can be expected to fail is told in a line, without a traceback."""
-    try:
-        asyncio.run(main)
-    except _EXPECTED as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
-
-
-def _settings() -> Settings:
-    try:
-        return read_settings()
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,7 +37,7 @@ def up(data_dir: Path, port: int, model: str | None, devices: str | None, ready_
 
     configure_logs("auto", "warning")
     options = EmbeddedOptions(data_dir=data_dir, port=port, model=model, devices=devices, ready_file=ready_file)
-    _run(run_up(options))
+    run(run_up(options))
 
 
 @main.command()
@@ -84,12 +51,12 @@ def serve(listen: str | None, insecure: bool) -> None:
     from host.serve import ListenError  # noqa: PLC0415
     from host.serve import serve as run_service  # noqa: PLC0415
 
-    settings = _settings()
+    settings = settings_or_exit()
     changes: dict[str, object] = {"listen": listen or settings.listen, "insecure": insecure or settings.insecure}
     settings = settings.model_copy(update=changes)
     configure_logs(settings.log_format, settings.log_level)
     try:
-        _run(run_service(settings))
+        run(run_service(settings))
     except ListenError as error:
         raise click.UsageError(str(error)) from error
 
@@ -104,10 +71,10 @@ def worker(devices: str | None, model: str | None) -> None:
     """
     from host.work import work  # noqa: PLC0415
 
-    settings = _settings()
+    settings = settings_or_exit()
     settings = settings.model_copy(update={"devices": devices or settings.devices, "model": model or settings.model})
     configure_logs(settings.log_format, settings.log_level)
-    _run(work(settings))
+    run(work(settings))
 
 
 @main.command("fetch-rife")
@@ -119,58 +86,13 @@ def fetch_rife() -> None:
     from inference.rife import RifeWeightsError, fetch_rife_weights  # noqa: PLC0415
 
     try:
-        click.echo(fetch_rife_weights(_settings().rife_directory.expanduser()))
+        click.echo(fetch_rife_weights(settings_or_exit().rife_directory.expanduser()))
     except RifeWeightsError as error:
         raise click.ClickException(str(error)) from error
 
 
-@main.group()
-def keys() -> None:
-    """Make, list and revoke API keys, in the NATS of COGREEL_NATS_URL or of a running `up` (--ready-file)."""
-
-
-_ready_file = click.option(
-    "--ready-file", type=click.Path(path_type=Path, exists=True), help="Of a running `cogreeld up`: use its NATS."
-)
-
-
-@keys.command("create")
-@click.option("--tenant", required=True, help="Who owns what is done with the key.")
-@click.option("--role", type=click.Choice(["caller", "admin"]), default="caller", show_default=True)
-@_ready_file
-def create(tenant: str, role: str, ready_file: Path | None) -> None:
-    """Make a key and print it: it cannot be read again.
-
-    Example: cogreeld keys create --tenant studio
-    """
-    from host.keys import create_key  # noqa: PLC0415
-
-    _run(create_key(tenant, role, ready_file))
-
-
-@keys.command("list")
-@_ready_file
-def list_all(ready_file: Path | None) -> None:
-    """List all keys, without their secrets.
-
-    Example: cogreeld keys list
-    """
-    from host.keys import list_keys  # noqa: PLC0415
-
-    _run(list_keys(ready_file))
-
-
-@keys.command("revoke")
-@click.argument("key_id")
-@_ready_file
-def revoke(key_id: str, ready_file: Path | None) -> None:
-    """Make a key useless, everywhere within a second.
-
-    Example: cogreeld keys revoke 0123456789abcdef
-    """
-    from host.keys import revoke_key  # noqa: PLC0415
-
-    _run(revoke_key(key_id, ready_file))
+for command in (erase, keys, status):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
 
 import structlog
 
@@ -16,6 +18,7 @@ from files import ObjectStore, StoreUnavailableError
 from host.logs import configure_logs
 from host.settings import Settings, read_settings
 from host.signals import stop_event
+from inference.device_memory import device_memory_bytes
 from inference.loading import CardMismatchError, ModelSettings, card_for, cards_served, load, model_name, model_of
 from inference.model import DeviceError, VideoModel
 from inference.render import FrameDoubler
@@ -31,6 +34,8 @@ from jobs.errors import BrokerUnavailableError
 MISCONFIGURED = 78  # EX_CONFIG of sysexits.h
 Loaded = tuple[VideoModel, FrameDoubler, tuple[str, ...]]
 DEVICE_LOST = 70  # EX_SOFTWARE
+SWITCH_INTERVAL_S = 0.0005  # 5 ms by default, for which a thread that prepares or encodes frames can hold up the loop
+STARTED = datetime.now(UTC)
 
 _log = structlog.get_logger(__name__)
 
@@ -92,6 +97,10 @@ async def work(settings: Settings, incarnation: str, device: str, loaded: Loaded
                 name=f"{settings.worker_name}/{device}",
                 endpoints=endpoints,
                 grace_s=settings.worker_grace_s,
+                device=device,
+                device_memory_bytes=device_memory_bytes(device),
+                started=STARTED,
+                version=metadata.version("cogreel-server"),
             ),
             broker,
             store,
@@ -113,6 +122,7 @@ async def work(settings: Settings, incarnation: str, device: str, loaded: Loaded
 
 def main() -> int:
     """Run the process; returns its exit status."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     settings = read_settings()
     configure_logs(settings.log_format, settings.log_level)
     device = os.environ["COGREEL_DEVICE"]

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-import json
+from datetime import timedelta
 from pathlib import Path
 
 import click
-from cogreel.v1.admin_pb2 import ApiKey, Role
-from pydantic import SecretStr
+from cogreel.v1.admin_pb2 import ApiKey, Limits, Role
 
-from host.settings import read_settings
+from host.installation import settings_of
 from jobs import keys
 from jobs.broker import Broker
 from jobs.streams import ensure_keys_bucket
 
 
 def _broker(ready_file: Path | None) -> Broker:
-    settings = read_settings()
-    if ready_file is not None:
-        url = json.loads(ready_file.read_text(encoding="utf-8"))["nats"]
-        settings = settings.model_copy(update={"nats_url": SecretStr(url)})
-    return Broker(settings.broker("keys"))
+    return Broker(settings_of(ready_file).broker("keys"))
 
 
 def _described(key: ApiKey) -> str:
-    role = Role.Name(key.role).removeprefix("ROLE_").lower()
-    revoked = f"revoked {key.revoked.ToJsonString()}" if key.HasField("revoked") else "valid"
-    return f"{key.key_id}  {key.tenant}  {role}  created {key.created.ToJsonString()}  {revoked}"
+    if not key.HasField("revoked"):
+        validity = "valid"
+    elif keys.works(key):
+        validity = f"valid until {key.revoked.ToJsonString()}"
+    else:
+        validity = f"revoked {key.revoked.ToJsonString()}"
+    parts = [key.key_id, key.tenant, keys.role_name(key.role), f"created {key.created.ToJsonString()}", validity]
+    limits = [f"{limit.name}={value}" for limit, value in key.limits.ListFields()]
+    return "  ".join([*parts, *([f"limits {', '.join(limits)}"] if limits else [])])
 
 
-async def create_key(tenant: str, role: str, ready_file: Path | None) -> None:
+def _unknown(key_id: str) -> click.ClickException:
+    return click.ClickException(f"there is no key {key_id}; `cogreeld keys list` shows those that there are")
+
+
+async def create_key(tenant: str, role: str, limits: Limits, ready_file: Path | None) -> None:
     """Make a key and print its text."""
     async with _broker(ready_file) as broker:
         await ensure_keys_bucket(broker)
-        _, text = await keys.create_key(broker, tenant, role=Role.Value(f"ROLE_{role.upper()}"))
+        given = limits if limits.ListFields() else None
+        _, text = await keys.create_key(broker, tenant, role=Role.Value(f"ROLE_{role.upper()}"), limits=given)
     click.echo(text)
 
 
@@ -50,5 +56,18 @@ async def revoke_key(key_id: str, ready_file: Path | None) -> None:
         try:
             key = await keys.revoke_key(broker, key_id)
         except keys.KeyNotFoundError as error:
-            raise click.ClickException(f"{error}; `cogreeld keys list` shows those that there are") from error
+            raise _unknown(key_id) from error
     click.echo(_described(key))
+
+
+async def rotate_key(key_id: str, grace: timedelta, ready_file: Path | None) -> None:
+    """Print the text of a key that replaces another, and on standard error what becomes of that one."""
+    async with _broker(ready_file) as broker:
+        try:
+            rotated = await keys.rotate_key(broker, key_id, grace=grace)
+        except keys.KeyNotFoundError as error:
+            raise _unknown(key_id) from error
+        except keys.KeyRevokedError as error:
+            raise click.ClickException(f"{error}; make a new one with `cogreeld keys create`") from error
+    click.echo(rotated.text)
+    click.echo(_described(rotated.old), err=True)

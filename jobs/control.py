@@ -1,7 +1,8 @@
-"""Talking to one run of a worker process: is this request yours, and it is cancelled.
+"""Talking to one run of a worker process: is this request yours, and it is cancelled. And to all: what are you.
 
 Each run has a random incarnation id and listens on a subject of its own. When a process has died, its supervisor
-answers in its place, with a clear no. Silence is an answer of its own, which `dispatch` deals with.
+answers in its place, with a clear no. Silence is an answer of its own, which `dispatch` deals with. Nobody answers for
+the dead when all are asked what they are, which is for `registry`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from enum import Enum
 
 import nats.errors
 import structlog
+from cogreel.v1.admin_pb2 import Worker
 from nats.aio.msg import Msg
 
 from jobs.broker import Broker
 from jobs.errors import BrokerUnavailableError
 from jobs.record_pb2 import Ask, Cancel, Control, ControlReply
-from jobs.subjects import RequestKey, control_subject
+from jobs.subjects import PING, RequestKey, control_subject
 
 ASK_TIMEOUT_S = 1.0
 
@@ -59,8 +61,12 @@ def answer_controls(
     *,
     holds: Callable[[RequestKey, int], bool],
     on_cancel: Callable[[RequestKey], None],
+    describe: Callable[[], Worker] | None = None,
 ) -> AbstractAsyncContextManager[None]:
-    """Answer for one incarnation while the block runs: a worker for itself, a supervisor for a dead child."""
+    """Answer for one incarnation while the block runs: a worker for itself, a supervisor for a dead child.
+
+    A worker can `describe` itself, and does so when all are asked.
+    """
 
     async def on_message(message: Msg) -> None:
         control = Control.FromString(message.data)
@@ -71,15 +77,19 @@ def answer_controls(
                 await message.respond(ControlReply(mine=mine).SerializeToString())
             case "cancel":
                 on_cancel(RequestKey(control.cancel.tenant, control.cancel.request_id))
+            case "describe" if describe is not None:
+                await message.respond(ControlReply(worker=describe()).SerializeToString())
 
     @asynccontextmanager
     async def listening() -> AsyncIterator[None]:
-        subscription = await broker.nc.subscribe(control_subject(incarnation), cb=on_message)
+        subjects = [control_subject(incarnation)] + ([PING] if describe is not None else [])
+        subscriptions = [await broker.nc.subscribe(subject, cb=on_message) for subject in subjects]
         await broker.flush()
         try:
             yield
         finally:
             if not broker.nc.is_closed:
-                await subscription.unsubscribe()
+                for subscription in subscriptions:
+                    await subscription.unsubscribe()
 
     return listening()

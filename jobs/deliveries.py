@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,7 @@ from nats.aio.subscription import Subscription
 
 from jobs.broker import REQUEST_TIMEOUT_S, UNREACHABLE, Broker
 from jobs.errors import BrokerUnavailableError
+from jobs.record_pb2 import Record
 from jobs.subjects import LIVE, REQ, RequestKey, consumer_name, parse_request, queued_filter
 
 # The live copy of a message may come before its consumer has noticed it (1 hand-off in 100, measured): without looking
@@ -32,11 +34,17 @@ _PULL = json.dumps({"batch": 1, "no_wait": True}).encode()
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One hand-out of a QUEUED message. `reply` is where it is answered for, `queued_seq` its place in the queue."""
+    """One hand-out of a QUEUED message.
+
+    `queued_seq` is its place in the queue and `record` what it says: the request as it was accepted. `reply` is where
+    it is answered for. `first` tells that nobody has had it before, as far as the broker remembers.
+    """
 
     key: RequestKey
     queued_seq: int
+    record: Record
     reply: str
+    first: bool
 
 
 class Deliveries:
@@ -46,7 +54,8 @@ class Deliveries:
         self._broker = broker
         self._endpoints = list(endpoints)
         self._woken = asyncio.Event()
-        self._closed = False
+        self._again: deque[Delivery] = deque()
+        self.closed = False
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -69,21 +78,33 @@ class Deliveries:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        for delivery in self._again:
+            try:
+                await self.hand_back(delivery)
+            except BrokerUnavailableError:
+                return  # it goes out again after its ack wait
 
     def wake(self) -> None:
         """Look again at once."""
         self._woken.set()
 
     def close(self) -> None:
-        """Take nothing more: `next` gives None from now on."""
-        self._closed = True
+        """Take nothing more: `next` gives None from now on, and `closed` is true."""
+        self.closed = True
+        self._woken.set()
+
+    def bring_again(self, delivery: Delivery) -> None:
+        """Let `next` give out a delivery that it has given before, as a later one: its state is to be looked at."""
+        self._again.append(replace(delivery, first=False))
         self._woken.set()
 
     async def next(self) -> Delivery | None:
         """The next message: normal before low, and endpoints in turn; None once closed."""
         pauses = list(LOOK_AGAIN_S)
-        while not self._closed:
+        while not self.closed:
             self._woken.clear()
+            if self._again:
+                return self._again.popleft()
             try:
                 delivery = await self._look()
             except BrokerUnavailableError:
@@ -117,7 +138,14 @@ class Deliveries:
             raise BrokerUnavailableError(str(error) or type(error).__name__) from error
         if not message.reply:
             return None
-        return Delivery(parse_request(message.subject), message.metadata.sequence.stream, message.reply)
+        about = message.metadata
+        return Delivery(
+            key=parse_request(message.subject),
+            queued_seq=about.sequence.stream,
+            record=Record.FromString(message.data),
+            reply=message.reply,
+            first=about.num_delivered == 1,
+        )
 
     async def done(self, delivery: Delivery) -> None:
         """Acknowledge: the request is terminal. Not reaching the broker is harmless, the message comes again."""

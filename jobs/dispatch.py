@@ -1,6 +1,6 @@
 """The worker's side of the queue: how a request is taken, kept and given up.
 
-On a delivery the worker reads the request's state from the leader and acts on it:
+On a delivery the worker acts on the request's state:
 
     terminal             acknowledge: there is nothing to do
     QUEUED, RELEASED     claim it by RUNNING(attempt n + 1)
@@ -9,9 +9,12 @@ On a delivery the worker reads the request's state from the leader and acts on i
                            not mine  take over by RUNNING(attempt n + 1)
                            silence   hold the delivery, ask each second, take over after 10 s
 
-A delivery alone proves nothing: a broker that was killed may hand out again what was acknowledged. What decides is the
-compare-and-set, and a worker that lost it writes nothing more. While a request runs, its delivery is kept and its state
-looked at every 5 s; a cancellation comes sooner, by a control message.
+A first delivery is taken at its word, QUEUED, and for any later one the state is read from the leader. Neither proves
+anything: a broker that was killed may hand out again what was acknowledged. What decides is the compare-and-set, and a
+worker that lost it writes nothing more. While a request runs, its delivery is kept and its state looked at every 5 s; a
+cancellation comes sooner, by a control message.
+
+A silent holder is asked beside the work: meanwhile the worker takes other requests.
 """
 
 from __future__ import annotations
@@ -19,27 +22,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
 
 import structlog
-from cogreel.v1.queue_pb2 import Failure
 
 from jobs import failpoints, states
 from jobs.broker import Broker
 from jobs.control import Holding, ask_holding
 from jobs.deliveries import Deliveries, Delivery
 from jobs.errors import BrokerUnavailableError, QueueFullError
+from jobs.lease import UNDECIDED_DELAY_S, Claim, Lease
 from jobs.log_writer import LogWriter
 from jobs.publisher import Applied, Lost, Outcome, Undecided, confirmed_state, key_of, leader_state, publish_transition
-from jobs.record_pb2 import Output, Record, State, Worker
+from jobs.record_pb2 import Record, State, Worker
 from jobs.subjects import LOG, RequestKey, log_subject
 from jobs.tasks import end_task
 
 HEARTBEAT_S = 5.0
 SILENCE_S = 10.0  # a reconnect takes 2 s and an election 5 s; the sum, rounded up
 ASK_EVERY_S = 1.0
-UNDECIDED_DELAY_S = 1.0
 FAULT_DELAY_S = 60.0
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 60.0
@@ -47,79 +50,29 @@ LONGEST_BACKOFF_S = 60.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A request that was just claimed: its record at `seq`, and what is set when it must stop."""
-
-    delivery: Delivery
-    record: Record
-    seq: int
-    lost: asyncio.Event
-
-
-class Lease:
-    """A request that this worker runs. `lost` is set when it must stop: cancelled, or taken over."""
-
-    def __init__(self, broker: Broker, claim: Claim, log: LogWriter) -> None:
-        self.delivery = claim.delivery
-        self.record = claim.record
-        self.seq = claim.seq
-        self.lost = claim.lost
-        self.log = log
-        self._broker = broker
-
-    @property
-    def key(self) -> RequestKey:
-        """Which request it is."""
-        return key_of(self.record)
-
-    async def complete(self, output: Output) -> bool:
-        """Publish the result; False if another state came first, so that the output is an orphan."""
-        log_seq = await self.log.flush()
-        return await self._decide(states.completed(self.record, output, log_seq=log_seq, now=datetime.now(UTC)))
-
-    async def fail(self, failure: Failure) -> bool:
-        """End the request as FAILED; False if another state came first."""
-        log_seq = await self.log.flush()
-        return await self._decide(states.failed(self.record, failure, log_seq=log_seq, now=datetime.now(UTC)))
-
-    async def release(self, failure: Failure | None = None) -> bool:
-        """Hand the request back, for a drain or with a failure worth a retry; the last attempt ends it as FAILED."""
-        if failure is not None and states.exhausted(self.record, failure):
-            return await self.fail(failure)
-        log_seq = await self.log.flush()
-        return await self._decide(states.released(self.record, failure=failure, log_seq=log_seq))
-
-    async def _decide(self, record: Record) -> bool:
-        while True:
-            match await self._publish(record):
-                case Applied(seq):
-                    self.record, self.seq = record, seq
-                    return True
-                case Lost(seq, standing):
-                    if standing is not None:  # else it was erased, and what it was is all that is known
-                        self.record, self.seq = standing, seq
-                    self.lost.set()
-                    return False
-                case Undecided(cause):
-                    _log.warning("lease.undecided", request_id=record.request_id, cause=cause)
-
-    async def _publish(self, record: Record) -> Outcome:
-        try:
-            return await publish_transition(self._broker, record, expected_seq=self.seq)
-        except QueueFullError as error:
-            await asyncio.sleep(UNDECIDED_DELAY_S)
-            return Undecided(str(error))
-
-
 class Dispatcher:
-    """Takes requests for one worker process. `deliveries` must be entered; `worker` names this run."""
+    """Takes requests for one worker process, as an async context manager.
+
+    `deliveries` must be entered; `worker` names this run.
+    """
 
     def __init__(self, broker: Broker, deliveries: Deliveries, worker: Worker) -> None:
         self.worker = worker
         self._broker = broker
         self._deliveries = deliveries
         self._held: dict[tuple[RequestKey, int], asyncio.Event] = {}
+        self._outwaiting: set[asyncio.Task[None]] = set()
+        self._silent: dict[RequestKey, int] = {}
+        """The sequences of states whose holder has been silent for long enough."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in list(self._outwaiting):
+            await end_task(task)
 
     def holds(self, key: RequestKey, attempt: int) -> bool:
         """Whether this process is working on an attempt, or claiming it at this moment."""
@@ -178,9 +131,7 @@ class Dispatcher:
         if record.state in states.TERMINAL:
             await self._deliveries.done(lease.delivery)
         elif record.state == State.STATE_RELEASED:
-            used = len(record.failed_attempts)  # by whoever released it: its pause is not cut short
-            backoff_s = min(FIRST_BACKOFF_S * 2 ** (used - 1), LONGEST_BACKOFF_S) if used else 0.0
-            await self._hand_back(lease.delivery, backoff_s)
+            await self._hand_back(lease.delivery, _pause_s(record))
         else:
             await self._hand_back(lease.delivery, UNDECIDED_DELAY_S)
 
@@ -218,50 +169,78 @@ class Dispatcher:
         return None
 
     async def _act_on(self, delivery: Delivery) -> Claim | None:
-        # Confirmed, since who acknowledges for a request that only seems to be gone has lost it.
-        found = await confirmed_state(self._broker, delivery.key)
-        while True:
-            if found is None or found[1].state in states.TERMINAL:
-                await self._deliveries.done(delivery)
-                return None
+        found: tuple[int, Record] | None = delivery.queued_seq, delivery.record
+        if not delivery.first:
+            # Confirmed, since who acknowledges for a request that only seems to be gone has lost it.
+            found = await confirmed_state(self._broker, delivery.key)
+        while found is not None and found[1].state not in states.TERMINAL:
             seq, record = found
-            if record.state == State.STATE_RUNNING:
-                holding = await self._who_holds(delivery, record)
-                if holding is Holding.MINE:
-                    return None
-                current = await confirmed_state(self._broker, delivery.key)
-                if current is None or current[0] != seq:
-                    found = current
-                    continue
+            if record.state == State.STATE_RUNNING and not await self._is_abandoned(delivery, record, seq):
+                return None
             claim, outcome = await self._take(delivery, record, seq)
             if claim is not None:
                 return claim
             match outcome:
                 case Applied(_):
-                    await self._deliveries.done(delivery)
-                    return None
+                    break
                 case Lost(lost_seq, standing):
                     found = None if standing is None else (lost_seq, standing)
                 case Undecided(cause):
                     raise BrokerUnavailableError(cause)
+        await self._deliveries.done(delivery)
+        return None
 
-    async def _who_holds(self, delivery: Delivery, record: Record) -> Holding:
-        """Ask until the holder speaks or has been silent for 10 s."""
-        key = delivery.key
+    async def _is_abandoned(self, delivery: Delivery, record: Record, seq: int) -> bool:
+        """Whether a running request is in nobody's hands. If that takes long to find out, the delivery comes again."""
+        if self._silent.pop(delivery.key, None) == seq:
+            return True
+        asked_at = asyncio.get_running_loop().time()
+        holding = await self._who_holds(record)
+        if holding is Holding.SILENCE and SILENCE_S:
+            self._outwait(delivery, record, seq, until=asked_at + SILENCE_S)
+            return False
+        return holding is not Holding.MINE
+
+    async def _who_holds(self, record: Record) -> Holding:
+        key = key_of(record)
         if record.worker.incarnation == self.worker.incarnation:
             return Holding.MINE if self.holds(key, record.attempt) else Holding.NOT_MINE
+        return await ask_holding(self._broker, record.worker.incarnation, key, record.attempt)
+
+    def _outwait(self, delivery: Delivery, record: Record, seq: int, *, until: float) -> None:
+        """Wait beside the work until the holder speaks or has been silent for 10 s; then the delivery comes again."""
+
+        async def outwait() -> None:
+            try:
+                if await self._stays_silent(delivery, record, seq, until=until):
+                    self._silent[delivery.key] = seq
+                self._deliveries.bring_again(delivery)
+            except BrokerUnavailableError:
+                await self._hand_back(delivery, UNDECIDED_DELAY_S)
+            except asyncio.CancelledError:
+                await self._hand_back(delivery, 0.0)
+                raise
+
+        task = asyncio.create_task(outwait(), name="outwaiting a silent holder")
+        self._outwaiting.add(task)
+        task.add_done_callback(self._outwaiting.discard)
+
+    async def _stays_silent(self, delivery: Delivery, record: Record, seq: int, *, until: float) -> bool:
+        """Keep a delivery and ask its holder each second; False as soon as it speaks or the state is another one.
+
+        Raises:
+            BrokerUnavailableError: it is the broker that is silent, not the holder.
+        """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + SILENCE_S
-        while True:
-            asked_at = loop.time()
-            holding = await ask_holding(self._broker, record.worker.incarnation, key, record.attempt)
-            if holding is not Holding.SILENCE:
-                return holding
-            await leader_state(self._broker, key)  # raises where it is the broker that is silent, not the holder
-            if loop.time() >= deadline:
-                return holding
+        while (asked_at := loop.time()) < until:
             await self._deliveries.keep(delivery)
+            if await self._who_holds(record) is not Holding.SILENCE:
+                return False
+            found = await leader_state(self._broker, delivery.key)
+            if found is not None and found[0] > seq:
+                return False
             await asyncio.sleep(max(0.0, asked_at + ASK_EVERY_S - loop.time()))
+        return True
 
     async def _take(self, delivery: Delivery, record: Record, seq: int) -> tuple[Claim | None, Outcome]:
         """Claim the request, or end it where the lost attempt was its last; the claim, and what came of the publish."""
@@ -278,10 +257,29 @@ class Dispatcher:
         lost = self._held[held] = asyncio.Event()
         claim: Claim | None = None
         try:
-            outcome = await publish_transition(self._broker, wish, expected_seq=seq)
+            outcome = await self._decided(wish, seq)
             if isinstance(outcome, Applied):
                 claim = Claim(delivery, wish, outcome.seq, lost)
         finally:
             if claim is None:
                 self._let_go(held, lost)
         return claim, outcome
+
+    async def _decided(self, wish: Record, seq: int) -> Outcome:
+        """Publish a claim until it is decided: one that was given up may be applied, and its attempt would be lost."""
+        while True:
+            outcome = await publish_transition(self._broker, wish, expected_seq=seq)
+            if not isinstance(outcome, Undecided) or self._deliveries.closed:
+                return outcome
+            _log.warning("claim.undecided", request_id=wish.request_id, cause=outcome.cause)
+
+
+def _pause_s(record: Record) -> float:
+    """How long a released request rests: not at all after a drain, and longer with each failure.
+
+    By its record, whoever released it: another's pause is not cut short.
+    """
+    failures = record.failed_attempts
+    if not failures or failures[-1].attempt != record.attempt:
+        return 0.0
+    return float(min(FIRST_BACKOFF_S * 2 ** (len(failures) - 1), LONGEST_BACKOFF_S))

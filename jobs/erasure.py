@@ -1,10 +1,19 @@
-"""Erasing a request: all its states and all its lines, and nothing of any other."""
+"""Erasing a request: all its states and all its lines, and nothing of any other. And hearing that it was done."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+
 from jobs.broker import ApiError, Broker
 from jobs.errors import BrokerUnavailableError
-from jobs.subjects import LOG, REQ, RequestKey, everything_filter, log_subject
+from jobs.subjects import ERASED, LOG, REQ, RequestKey, everything_filter, log_subject, parse_request, request_subject
+
+_log = structlog.get_logger(__name__)
 
 
 async def erase(broker: Broker, key: RequestKey, *, until_seq: int, until_log_seq: int) -> None:
@@ -21,3 +30,25 @@ async def erase(broker: Broker, key: RequestKey, *, until_seq: int, until_log_se
         await broker.api(f"STREAM.PURGE.{REQ}", {"filter": everything_filter(key), "seq": until_seq + 1})
     except ApiError as error:
         raise BrokerUnavailableError(str(error)) from error
+    try:
+        await broker.nc.publish(ERASED, request_subject(key).encode())
+    except nats.errors.Error as error:  # it is erased all the same
+        _log.warning("erasure.not_told", request_id=key.request_id, cause=str(error))
+
+
+@asynccontextmanager
+async def hearing_of_erasures(broker: Broker, forget: Callable[[RequestKey], None]) -> AsyncIterator[None]:
+    """Call `forget` with each request that anybody erases while the block runs.
+
+    The word may get lost: whoever must not remember a request for ever looks for himself, as the sweeper does.
+    """
+
+    async def on_message(message: Msg) -> None:
+        forget(parse_request(message.data.decode()))
+
+    subscription = await broker.nc.subscribe(ERASED, cb=on_message)
+    try:
+        yield
+    finally:
+        if not broker.nc.is_closed:
+            await subscription.unsubscribe()

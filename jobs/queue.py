@@ -14,10 +14,9 @@ from cogreel.v1.queue_pb2 import ListRequestsRequest, Progress, SubmitRequest
 
 from jobs import failpoints, states
 from jobs.broker import Broker
+from jobs.cancellation import cancel
 from jobs.cards import endpoint_for, resolve
-from jobs.control import tell_cancelled
 from jobs.errors import (
-    AlreadyFinishedError,
     BrokerUnavailableError,
     IdempotencyConflictError,
     InvalidInputError,
@@ -28,8 +27,8 @@ from jobs.errors import (
 from jobs.listing import page_of
 from jobs.merge import EntryEvent, Event, TruncatedEvent
 from jobs.publisher import Applied, Lost, Undecided, confirmed_state, leader_state, publish_transition
-from jobs.record_pb2 import Record, State
-from jobs.subjects import LOG, RequestKey, log_subject
+from jobs.record_pb2 import Record
+from jobs.subjects import RequestKey
 from jobs.view import LiveView
 from jobs.watch import CheckpointEvent, PositionEvent, read_entries, watch
 
@@ -215,27 +214,6 @@ class Queue:
             AlreadyFinishedError: it had completed or failed before.
             BrokerUnavailableError: the broker could not decide in time.
         """
-        found = await confirmed_state(self._broker, key)
-        if found is None:
-            raise RequestNotFoundError(key.request_id)
-        seq, record = found
-        while True:
-            if record.state == State.STATE_CANCELLED:
-                return record
-            if record.state in states.TERMINAL:
-                raise AlreadyFinishedError(key.request_id, states.public_name(record.state))
-            last_entry = await self._broker.last(LOG, log_subject(key))
-            log_seq = last_entry.seq if last_entry is not None else 0
-            wish = states.cancelled(record, log_seq=log_seq, now=datetime.now(UTC))
-            match await publish_transition(self._broker, wish, expected_seq=seq):
-                case Applied(applied_seq):
-                    if record.state == State.STATE_RUNNING:
-                        await tell_cancelled(self._broker, record.worker.incarnation, key)
-                    await self._view.reached(applied_seq, timeout_s=1.0)
-                    return wish
-                case Lost(_, None):
-                    raise RequestNotFoundError(key.request_id)
-                case Lost(seq, standing) if standing is not None:
-                    record = standing
-                case Undecided(cause):
-                    raise BrokerUnavailableError(cause)
+        seq, record = await cancel(self._broker, key)
+        await self._view.reached(seq, timeout_s=1.0)
+        return record

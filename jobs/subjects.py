@@ -86,3 +86,10 @@ def parse_request(subject: str) -> RequestKey:
 def control_subject(incarnation: str) -> str:
     """Where one run of a worker process, or after its death its supervisor, is spoken to."""
     return f"ctl.{incarnation}"
+
+
+PING = "ctl.ping"
+"""Where all runs of worker processes are spoken to at once; an incarnation is hexadecimal and never this."""
+
+ERASED = "note.erased"
+"""Where it is said that a request was erased; the message is its `request_subject`."""

@@ -2,6 +2,7 @@
 
     python scripts/generate_stubs.py           # write
     python scripts/generate_stubs.py --check   # exit 1 and name the files that differ
+    python scripts/generate_stubs.py --out DIR # write the public ones elsewhere
 
 The public package `cogreel.v1` goes into the client's distribution. The internal record goes to `jobs/record_pb2`:
 only `jobs` may read or write it, and the client must not ship it.
@@ -52,10 +53,18 @@ def generate(out: Path) -> dict[Path, Path]:
 def main() -> int:
     """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if a file is stale")
-    check = parser.parse_args().check
+    destination = parser.add_mutually_exclusive_group()
+    destination.add_argument("--check", action="store_true", help="change nothing; fail if a file is stale")
+    destination.add_argument("--out", type=Path, help="write the public stubs to this folder instead")
+    arguments = parser.parse_args()
+    check: bool = arguments.check
     with tempfile.TemporaryDirectory() as temporary:
         places = generate(Path(temporary))
+        if arguments.out is not None:
+            client, out = ROOT / "client", arguments.out.absolute()
+            places = {
+                made: out / place.relative_to(client) for made, place in places.items() if place.is_relative_to(client)
+            }
         stale = [
             place for made, place in places.items() if not place.exists() or place.read_bytes() != made.read_bytes()
         ]
@@ -64,7 +73,8 @@ def main() -> int:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(made, place)
     for place in stale:
-        print(f"{'stale' if check else 'written'}: {place.relative_to(ROOT)}")
+        shown = place.relative_to(ROOT) if place.is_relative_to(ROOT) else place
+        print(f"{'stale' if check else 'written'}: {shown}")
     return 1 if check and stale else 0
 
 

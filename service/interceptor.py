@@ -1,4 +1,6 @@
-"""What happens to every call of the contract: authenticate, validate, serve, and turn what goes wrong into a status."""
+"""What happens to every call of the contract: authenticate, authorize, validate, serve, and turn what goes wrong into
+a status.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from cogreel.v1.errors_pb2 import ErrorReason
 from google.protobuf.message import Message
 
 from jobs.keys import KeyDirectory
-from service.authentication import authenticate, caller
-from service.errors import CallError, explain
+from service.authentication import authenticate, authorize, caller
+from service.errors import explain
 from service.validation import check
 
 _PACKAGE = "/cogreel.v1."
@@ -54,11 +56,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         replace: Callable[..., grpc.RpcMethodHandler[_Request, _Response]] = getattr(handler, "_replace")  # noqa: B009
         return replace(**wrapped)
 
+    async def _admit(self, method: str, context: Context) -> None:
+        key = await authenticate(context, self._directory)
+        caller.set(key)
+        authorize(key, method)
+
     def _answering(self, method: str, serve: Answer, *, checked: bool) -> Answer:
         async def answer(request: Message, context: Context) -> Message:
             began = time.monotonic()
             try:
-                caller.set(await authenticate(context, self._directory))
+                await self._admit(method, context)
                 if checked:
                     check(request)
                 return await serve(request, context)
@@ -72,7 +79,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def stream(request: Message, context: Context) -> AsyncIterator[Message]:
             began = time.monotonic()
             try:
-                caller.set(await authenticate(context, self._directory))
+                await self._admit(method, context)
                 check(request)
                 async for response in serve(request, context):
                     yield response
@@ -97,8 +104,3 @@ async def _refuse(method: str, context: Context, error: Exception, began: float)
         seconds=round(time.monotonic() - began, 4),
     )
     await context.abort_with_status(told.status())
-
-
-def unimplemented(method: str) -> CallError:
-    """The call is in the contract and not served by this version."""
-    return CallError(ErrorReason.ERROR_REASON_UNIMPLEMENTED, f"This version does not serve {method}.")

@@ -15,9 +15,12 @@ from jobs.merge import EntryEvent, Event, StateEvent, TruncatedEvent
 from jobs.record_pb2 import Output, Record, State
 from jobs.watch import CheckpointEvent, PositionEvent
 
+_TITLE_CHARACTERS = 80
+
 
 def status_of(record: Record, *, position: int | None = None, progress: Progress | None = None) -> RequestStatus:
     """A record as its caller sees it."""
+    text = input_of(record.submission)
     return RequestStatus(
         request_id=record.request_id,
         endpoint=record.endpoint,
@@ -33,8 +36,9 @@ def status_of(record: Record, *, position: int | None = None, progress: Progress
         started_time=record.started_time if record.HasField("started_time") else None,
         finished_time=record.finished_time if record.HasField("finished_time") else None,
         worker=record.worker.name,
-        seed=input_of(record.submission).seed,
+        seed=text.seed,
         held=record.state == State.STATE_HELD,
+        title=_title(text.prompt),
     )
 
 
@@ -50,6 +54,12 @@ def lines_of(entries: list[EntryEvent | TruncatedEvent]) -> tuple[list[LogLine],
     """The log lines among entries, and whether older ones have expired."""
     lines = [e.entry.line for e in entries if isinstance(e, EntryEvent) and e.entry.HasField("line")]
     return lines, any(isinstance(e, TruncatedEvent) for e in entries)
+
+
+def _title(prompt: str) -> str:
+    """The beginning of a prompt, on one line."""
+    line = " ".join(prompt.split())
+    return line if len(line) <= _TITLE_CHARACTERS else f"{line[: _TITLE_CHARACTERS - 1].rstrip()}…"
 
 
 def latest_progress(entries: list[EntryEvent | TruncatedEvent]) -> Progress | None:

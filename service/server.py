@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import grpc
 import structlog
-from cogreel.v1 import admin_pb2, queue_pb2, queue_pb2_grpc, storage_pb2, storage_pb2_grpc
+from cogreel.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, queue_pb2_grpc, storage_pb2, storage_pb2_grpc
 from cogreel.v1.admin_pb2 import ModelCard
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -17,16 +17,17 @@ from grpc_reflection.v1alpha import reflection
 from files import ObjectStore
 from jobs.broker import Broker
 from jobs.keys import KeyDirectory
+from jobs.overview import QueueOverview
 from jobs.queue import Queue
 from jobs.streams import ensure_consumers, ensure_streams
 from jobs.view import LiveView
+from service.admin_servicer import AdminServicer
 from service.input_files import InputFiles
 from service.interceptor import CallInterceptor
 from service.pins import Pins
 from service.queue_servicer import QueueServicer, QueueServiceSettings
 from service.storage_servicer import StorageServicer
 from service.sweeper import Sweeper, SweeperSettings
-from service.unserved import add_unserved
 from service.upload_rules import UploadSettings
 from service.upload_sweeper import UploadSweeper, UploadSweeperSettings
 
@@ -82,6 +83,8 @@ async def serving(
     async with AsyncExitStack() as stack:
         directory = await stack.enter_async_context(KeyDirectory(broker))
         view = LiveView(broker)
+        overview = QueueOverview()
+        view.on_state.append(overview.consider)
         await stack.enter_async_context(Sweeper(settings.sweeper, broker, view, store))
         pins = Pins(view)
         await stack.enter_async_context(view)
@@ -97,7 +100,7 @@ async def serving(
             QueueServicer(Queue(broker, view, cards), view, store, inputs, settings.queue), server
         )
         storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageServicer(store, settings.uploads), server)
-        add_unserved(server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(broker, view, overview, store, cards), server)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
         described = [

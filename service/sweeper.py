@@ -20,11 +20,11 @@ from typing import Self
 
 import structlog
 
-from files import ObjectStore, StoreUnavailableError, parse_video_key, request_prefix
+from files import ObjectStore, StoreUnavailableError, parse_video_key
 from files.keys import VIDEOS
 from jobs import states
 from jobs.broker import Broker
-from jobs.erasure import erase
+from jobs.erasure import hearing_of_erasures
 from jobs.errors import BrokerUnavailableError
 from jobs.publisher import confirmed_state, key_of
 from jobs.record_pb2 import Record, State
@@ -33,6 +33,7 @@ from jobs.tasks import end_task
 from jobs.timers import Timers
 from jobs.view import LiveView
 from service.bucket_owner import BUCKET_MARK, belongs_to_queue
+from service.erasing import erase_ended
 
 STORE_RETRY_S = 10.0
 
@@ -66,6 +67,7 @@ class Sweeper:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._ends)
+            await stack.enter_async_context(hearing_of_erasures(self._broker, self._view.projection.forget))
             orphans = asyncio.create_task(self._sweep_orphans(), name="orphans")
             stack.push_async_callback(end_task, orphans)
             self._stack = stack.pop_all()
@@ -96,23 +98,14 @@ class Sweeper:
                 return None
             if (until := self._kept_until(record)) > time.time():
                 return until
+            until_log_seq = last_entry.seq if last_entry is not None else 0
             try:
-                await self._remove_videos(key, until_seq=seq)
+                await erase_ended(self._broker, self._store, key, until_seq=seq, until_log_seq=until_log_seq)
             except StoreUnavailableError as error:
                 _log.warning("sweeper.postponed", request_id=key.request_id, cause=str(error))
                 return time.time() + STORE_RETRY_S
-            until_log_seq = last_entry.seq if last_entry is not None else 0
-            await erase(self._broker, key, until_seq=seq, until_log_seq=until_log_seq)
-            _log.info("request.erased", request_id=key.request_id)
         self._view.projection.forget(key)
         return None
-
-    async def _remove_videos(self, key: RequestKey, *, until_seq: int) -> None:
-        """Remove the videos that were made before a sequence of REQ: not those of a request submitted anew since."""
-        for object_key in await self._store.list_keys(request_prefix(key.tenant, key.request_id)):
-            queued_seq = int(parse_video_key(object_key).file_name.removesuffix(".mp4"))
-            if queued_seq < until_seq:
-                await self._store.remove(object_key)
 
     async def _sweep_orphans(self) -> None:
         while True:

@@ -1,31 +1,123 @@
-"""A cluster of three NATS servers on loopback, kept running, for tests of the queue with three replicas."""
+"""NATS servers for the tests, one or a cluster of three, kept running on loopback: what a test does to either is named
+here, so that it runs on both.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import signal
 import sys
-from contextlib import AsyncExitStack
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from host.children import ChildSpec, KeptChild
-from host.engines import NatsCluster, NatsConfig, nats_config_text
+from host.engines import EmbeddedNats, NatsCluster, NatsConfig, nats_config_text
 from host.engines.ports import choose_ports
 from jobs.broker import ApiError, Broker, BrokerSettings
 from jobs.errors import BrokerUnavailableError
 from jobs.streams import ensure_streams
 from jobs.subjects import REQ
+from tests.waiting import seen, until
 
 READY_WITHIN_S = 40.0
 NAMES = ("one", "two", "three")
 
 
-class ThreeNats:
-    """Three servers that keep each stream in three copies, as an async context manager."""
+class NatsServers(ABC):
+    """One server or three, as an async context manager. What dies is started again by itself."""
+
+    replicas: int
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """All of them, comma-separated, with credentials."""
+
+    @abstractmethod
+    def pids(self) -> list[int]:
+        """The processes that run at the moment."""
+
+    @abstractmethod
+    async def wait_ready(self) -> None:
+        """Wait until streams can be used, or can be used again."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stop all of them for good."""
+
+    @abstractmethod
+    async def kill(self) -> None:
+        """Kill the one that leads REQ; its keeper starts it again."""
+
+    async def kill_and_await_restart(self) -> None:
+        """Kill the one that leads REQ, and wait until all is as before."""
+        await self.kill()
+        await self.wait_ready()
+
+    def settings(self, *, name: str = "test") -> BrokerSettings:
+        """How to reach them, with a copy of everything on each."""
+        return BrokerSettings(url=self.url, name=name, replicas=self.replicas)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Keep all of them from answering while the block runs."""
+        paused = self.pids()
+        for pid in paused:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in paused:
+                os.kill(pid, signal.SIGCONT)
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+
+class OneNats(NatsServers):
+    """The server that `cogreeld up` starts."""
+
+    replicas = 1
+
+    def __init__(self, folder: Path) -> None:
+        self._engine = EmbeddedNats(folder)
+
+    @property
+    def url(self) -> str:
+        return self._engine.url
+
+    def pids(self) -> list[int]:
+        return [self._engine.pid] if self._engine.pid is not None else []
+
+    async def wait_ready(self) -> None:
+        await until(lambda: bool(self.pids()), within_s=READY_WITHIN_S)
+        await self._engine.wait_ready()
+
+    async def stop(self) -> None:
+        await self._engine.stop()
+
+    async def kill(self) -> None:
+        (killed,) = self.pids()
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: self.pids() != [killed])
+
+    async def __aenter__(self) -> Self:
+        await self._engine.start()
+        return self
+
+
+class ThreeNats(NatsServers):
+    """Three servers that keep each stream in three copies."""
 
     replicas = 3
 
@@ -49,44 +141,60 @@ class ThreeNats:
 
     @property
     def url(self) -> str:
-        """All three, comma-separated."""
         return ",".join(f"nats://test:{self._password}@127.0.0.1:{port}" for port in self._clients.values())
+
+    def pids(self) -> list[int]:
+        return [server.pid for server in self._servers.values() if server.pid is not None]
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             for server in self._servers.values():
                 await stack.enter_async_context(server)
-            await self._until_streams_can_be_made()
+            await self.wait_ready()
             self._stack = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def stop(self) -> None:
         await self._stack.aclose()
 
-    async def _until_streams_can_be_made(self) -> None:
-        async with asyncio.timeout(READY_WITHIN_S):
-            while True:
-                try:
-                    async with Broker(BrokerSettings(url=self.url, replicas=3)) as broker:
-                        await ensure_streams(broker)
-                        return
-                except (BrokerUnavailableError, ApiError):
-                    await asyncio.sleep(0.1)  # before the next try: there is no leader yet
+    async def wait_ready(self) -> None:
+        await seen(self._copies_are_current, bool, within_s=READY_WITHIN_S)
+
+    async def _copies_are_current(self) -> bool:
+        """Whether the streams can be made, REQ has a leader, and each of its copies is up to date."""
+        if len(self.pids()) < len(NAMES):
+            return False
+        try:
+            async with Broker(self.settings(name="readiness")) as broker:
+                await broker.api("INFO", {}, timeout_s=0.5)  # before they have a leader, servers are silent
+                await ensure_streams(broker)
+                cluster = (await broker.api(f"STREAM.INFO.{REQ}", {}))["cluster"]
+        except (BrokerUnavailableError, ApiError):
+            return False
+        assert isinstance(cluster, dict)
+        copies = cluster.get("replicas", [])
+        return len(copies) == self.replicas - 1 and all(copy["current"] for copy in copies)
 
     async def leader(self) -> str:
-        """The name of the server that leads REQ."""
-        async with Broker(BrokerSettings(url=self.url, replicas=3)) as broker:
+        """The name of the server that leads REQ.
+
+        Raises:
+            BrokerUnavailableError: there is none at the moment.
+        """
+        async with Broker(self.settings(name="who leads")) as broker:
             answer = await broker.api(f"STREAM.INFO.{REQ}", {})
         cluster = answer["cluster"]
         assert isinstance(cluster, dict)
         return str(cluster["leader"])
 
-    async def kill_leader(self) -> str:
-        """Kill the server that leads REQ; it is started again by itself. Returns its name."""
-        name = await self.leader()
-        pid = self._servers[name].pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        return name
+    async def kill(self) -> None:
+        server = self._servers[await self.leader()]
+        killed = server.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: server.pid != killed)
+
+
+def servers_in(folder: Path, number: Literal[1, 3]) -> OneNats | ThreeNats:
+    """That many servers, to be entered."""
+    return OneNats(folder) if number == 1 else ThreeNats(folder)

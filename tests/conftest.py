@@ -6,14 +6,15 @@ import signal
 import uuid
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
+from typing import Literal
 
 import pytest
 import pytest_asyncio
 
 from files import ObjectStore, ObjectStoreSettings
-from host.engines import EmbeddedNats, EmbeddedS3
-from jobs.broker import BrokerSettings
-from tests.brokers import ThreeNats
+from host.engines import EmbeddedS3
+from tests.brokers import NatsServers, servers_in
 from tests.deployment import Deployment
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and their children with them: tests of Ctrl-C
@@ -28,25 +29,29 @@ async def s3(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embedded
         yield engine
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--brokers 3`: what runs on one NATS server runs on a cluster of three instead."""
+    parser.addoption("--brokers", choices=["1", "3"], default="1", help="how many NATS servers tests of the queue get")
+
+
+@pytest.fixture(scope="session")
+def brokers(pytestconfig: pytest.Config) -> Literal[1, 3]:
+    """How many NATS servers this run is about."""
+    return 3 if pytestconfig.getoption("--brokers") == "3" else 1
+
+
 @pytest_asyncio.fixture(scope="module")
-async def nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedNats]:
-    """One NATS server for the tests of a module."""
-    async with EmbeddedNats(tmp_path_factory.mktemp("nats")) as engine:
-        yield engine
+async def nats(brokers: Literal[1, 3], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NatsServers]:
+    """One NATS server, or three, for the tests of a module."""
+    async with servers_in(tmp_path_factory.mktemp("nats"), brokers) as servers:
+        yield servers
 
 
-@pytest_asyncio.fixture(scope="module", params=["one broker", "three brokers"])
-async def brokers(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[BrokerSettings]:
-    """One NATS server, and then three with three copies of everything: a test that asks for it runs on both."""
-    folder = tmp_path_factory.mktemp("brokers")
-    if request.param == "one broker":
-        async with EmbeddedNats(folder) as engine:
-            yield BrokerSettings(url=engine.url, name="test")
-    else:
-        async with ThreeNats(folder) as cluster:
-            yield BrokerSettings(url=cluster.url, name="test", replicas=cluster.replicas)
+@pytest_asyncio.fixture
+async def own_nats(brokers: Literal[1, 3], tmp_path: Path) -> AsyncIterator[NatsServers]:
+    """One NATS server, or three, of the test's own, to be stopped or emptied."""
+    async with servers_in(tmp_path, brokers) as servers:
+        yield servers
 
 
 @pytest_asyncio.fixture
@@ -67,7 +72,7 @@ async def store(s3: EmbeddedS3) -> AsyncIterator[ObjectStore]:
 
 
 @pytest_asyncio.fixture
-async def deployment(nats: EmbeddedNats, store: ObjectStore) -> AsyncIterator[Deployment]:
+async def deployment(nats: NatsServers, store: ObjectStore) -> AsyncIterator[Deployment]:
     """A place to run services and workers in, with an endpoint and tenants that no other test knows."""
-    async with Deployment(BrokerSettings(url=nats.url, name="test"), store) as running:
+    async with Deployment(nats.settings(), store) as running:
         yield running

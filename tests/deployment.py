@@ -199,10 +199,12 @@ class Deployment:
         await ensure_consumers(broker, [self.endpoint])
 
         async def claim_and_die() -> None:
-            async with Deliveries(broker, [self.endpoint]) as deliveries:
-                worker = Worker(incarnation=secrets.token_hex(8), name="dead")
-                claim = Dispatcher(broker, deliveries, worker).next()
-                await claim.__aenter__()
+            worker = Worker(incarnation=secrets.token_hex(8), name="dead")
+            async with (
+                Deliveries(broker, [self.endpoint]) as deliveries,
+                Dispatcher(broker, deliveries, worker) as dispatcher,
+            ):
+                await dispatcher.next().__aenter__()
 
         task = asyncio.create_task(claim_and_die())
         self._stack.push_async_callback(end_task, task)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         UploadError,
         Violation,
     )
+    from cogreel.notebook import Shell, VideoView, show
+    from cogreel.progress import RichProgress, TqdmProgress
     from cogreel.updates import (
         LogTruncatedUpdate,
         LogUpdate,
@@ -64,28 +66,46 @@ __all__ = [
     "ProgressUpdate",
     "RequestCancelledError",
     "RequestFailedError",
+    "RichProgress",
     "StateUpdate",
+    "TqdmProgress",
     "UnavailableError",
     "UnimplementedError",
     "Update",
     "UploadError",
+    "VideoView",
     "Violation",
+    "show",
     "state_name",
 ]
 
 
+_HOMES = {
+    "AsyncCogReel": "cogreel.async_client",
+    "CogReel": "cogreel.client",
+    "RichProgress": "cogreel.progress",
+    "TqdmProgress": "cogreel.progress",
+    "VideoView": "cogreel.notebook",
+    "Violation": "cogreel.errors",
+    "show": "cogreel.notebook",
+}
+
+
 def _home_of(name: str) -> str:
-    if name == "AsyncCogReel":
-        return "cogreel.async_client"
-    if name == "CogReel":
-        return "cogreel.client"
-    return "cogreel.errors" if name.endswith("Error") or name == "Violation" else "cogreel.updates"
+    return _HOMES.get(name) or ("cogreel.errors" if name.endswith("Error") else "cogreel.updates")
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'cogreel' has no attribute {name!r}")
     return getattr(import_module(_home_of(name)), name)
+
+
+def load_ipython_extension(shell: "Shell") -> None:
+    """`%load_ext cogreel`: let notebooks play results inline. Opening a client does the same."""
+    from cogreel.notebook import play_results  # noqa: PLC0415 - as all names here
+
+    play_results(shell)
 
 
 def __dir__() -> list[str]:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import ExitStack, aclosing
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Event
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import grpc
-from google.protobuf.message import Message
 
-from cogreel.connection import CHANNEL_OPTIONS, Connection
+from cogreel.async_channel import AsyncChannel
 from cogreel.download import Source, fetch
 from cogreel.error_details import error_from_rpc
 from cogreel.input_files import large_files
+from cogreel.listing import Listing
 from cogreel.results import video_of
-from cogreel.retry import OnRetry, Retrying, RetryPolicy
-from cogreel.submission import TextToVideo, build_submit_request
-from cogreel.updates import Update
+from cogreel.submission import TextToVideo, build_submit_request, with_idempotency_key
+from cogreel.updates import LogUpdate, Update
 from cogreel.upload_source import OnProgress, UploadSource, opened
 from cogreel.uploading import Call, advance, upload_calls
 from cogreel.v1.queue_pb2 import (
@@ -30,6 +29,7 @@ from cogreel.v1.queue_pb2 import (
     GetResultRequest,
     GetStatusRequest,
     GetStatusResponse,
+    LogLine,
     RequestStatus,
     SubmitRequest,
     SubmitResponse,
@@ -43,10 +43,8 @@ if TYPE_CHECKING:
     from cogreel.v1.queue_pb2_grpc import QueueServiceAsyncStub
     from cogreel.v1.storage_pb2_grpc import StorageServiceAsyncStub
 
-_Response = TypeVar("_Response", bound=Message)
 
-
-class AsyncCogReel:
+class AsyncCogReel(AsyncChannel):
     """A connection to CogReel for one event loop. Tasks may share it.
 
         async with AsyncCogReel() as client:
@@ -56,21 +54,13 @@ class AsyncCogReel:
     Methods, retries and exceptions are those of `cogreel.CogReel`.
     """
 
-    def __init__(
-        self,
-        address: str | None = None,
-        api_key: str | None = None,
-        *,
-        ca_file: str | os.PathLike[str] | None = None,
-        retry_timeout_s: float = 60.0,
-        on_retry: OnRetry | None = None,
-    ) -> None:
-        """Prepare a connection, with the arguments and errors of `CogReel`; it is opened by the first call."""
-        connection = Connection.resolve(address, api_key, ca_file)
-        self._connection = connection
-        self._policy = RetryPolicy(retry_timeout_s, on_retry=on_retry)
-        self._metadata = connection.metadata
-        self._channel: grpc.aio.Channel | None = None
+    @cached_property
+    def _queue(self) -> QueueServiceAsyncStub:
+        return QueueServiceStub(self._channel)
+
+    @cached_property
+    def _storage(self) -> StorageServiceAsyncStub:
+        return StorageServiceStub(self._channel)
 
     async def subscribe(
         self,
@@ -96,12 +86,38 @@ class AsyncCogReel:
 
     async def submit_message(self, request: SubmitRequest) -> SubmitResponse:
         """As `CogReel.submit_message`."""
-        return await self._call(self._queue.Submit, request)
+        return await self._call(self._queue.Submit, with_idempotency_key(request))
 
     async def status(self, request_id: str, *, with_logs: bool = False) -> GetStatusResponse:
         """As `CogReel.status`."""
         request = GetStatusRequest(request_id=request_id, with_logs=with_logs)
         return await self._call(self._queue.GetStatus, request, request_id)
+
+    async def list(
+        self,
+        *,
+        states: Iterable[str] = (),
+        endpoint: str | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[RequestStatus, None]:
+        """As `CogReel.list`."""
+        listing = Listing(states=states, endpoint=endpoint, since=since, before=before, limit=limit)
+        while not listing.finished:
+            for status in listing.accept(await self._call(self._queue.ListRequests, listing.next_page())):
+                yield status
+
+    async def logs(self, request_id: str, *, follow: bool = False) -> AsyncGenerator[LogLine, None]:
+        """As `CogReel.logs`."""
+        if not follow:
+            for line in (await self.status(request_id, with_logs=True)).logs:
+                yield line
+            return
+        async with aclosing(self.watch(request_id)) as updates:
+            async for update in updates:
+                if isinstance(update, LogUpdate):
+                    yield update.raw.log
 
     async def watch(self, request_id: str, *, cursor: str | None = None) -> AsyncGenerator[Update, None]:
         """As `CogReel.watch`. Whoever leaves the loop early closes the generator (`contextlib.aclosing`)."""
@@ -163,49 +179,3 @@ class AsyncCogReel:
                 answer = await self._call(step.of(self._storage), step.request)
                 step = await asyncio.to_thread(advance, calls, answer)
             return step
-
-    async def close(self) -> None:
-        """Close the connection; calls that are still open are cancelled."""
-        if self._channel is not None:
-            await self._channel.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    @cached_property
-    def _queue(self) -> QueueServiceAsyncStub:
-        return QueueServiceStub(self._opened_channel)
-
-    @cached_property
-    def _storage(self) -> StorageServiceAsyncStub:
-        return StorageServiceStub(self._opened_channel)
-
-    @cached_property
-    def _opened_channel(self) -> grpc.aio.Channel:
-        # Opened by the first call rather than by the constructor: a channel belongs to the running event loop.
-        target, secure = self._connection.target, self._connection.secure
-        self._channel = (
-            grpc.aio.secure_channel(target, self._connection.tls_credentials(), CHANNEL_OPTIONS)
-            if secure
-            else grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
-        )
-        return self._channel
-
-    async def _call(
-        self,
-        method: Callable[..., Awaitable[_Response]],
-        request: Message,
-        request_id: str | None = None,
-    ) -> _Response:
-        retrying = Retrying(self._policy)
-        while True:
-            try:
-                return await method(request, metadata=self._metadata, timeout=retrying.remaining_s)
-            except grpc.RpcError as rpc_error:
-                pause_s = retrying.delay_after(error_from_rpc(rpc_error, request_id=request_id))
-            await asyncio.sleep(pause_s)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from threading import Event
-from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Unpack
 
 import grpc
-from google.protobuf.message import Message
 
-from cogreel.connection import CHANNEL_OPTIONS, Connection
+from cogreel.channel import Channel
 from cogreel.download import Source, fetch
-from cogreel.error_details import error_from_rpc
 from cogreel.input_files import large_files
+from cogreel.listing import Listing
 from cogreel.results import video_of
-from cogreel.retry import OnRetry, Retrying, RetryPolicy
-from cogreel.submission import TextToVideo, build_submit_request
-from cogreel.updates import Update
+from cogreel.submission import TextToVideo, build_submit_request, with_idempotency_key
+from cogreel.updates import LogUpdate, Update
 from cogreel.upload_source import OnProgress, UploadSource, opened
 from cogreel.uploading import Call, advance, upload_calls
 from cogreel.v1.queue_pb2 import (
@@ -29,6 +28,7 @@ from cogreel.v1.queue_pb2 import (
     GetResultRequest,
     GetStatusRequest,
     GetStatusResponse,
+    LogLine,
     RequestStatus,
     SubmitRequest,
     SubmitResponse,
@@ -38,10 +38,8 @@ from cogreel.v1.storage_pb2_grpc import StorageServiceStub
 from cogreel.v1.video_pb2 import File, VideoOutput
 from cogreel.watching import Watching
 
-_Response = TypeVar("_Response", bound=Message)
 
-
-class CogReel:
+class CogReel(Channel):
     """A connection to CogReel. Threads may share it.
 
         with CogReel() as client:
@@ -55,42 +53,13 @@ class CogReel:
     `InternalError` are possible everywhere.
     """
 
-    def __init__(
-        self,
-        address: str | None = None,
-        api_key: str | None = None,
-        *,
-        ca_file: str | os.PathLike[str] | None = None,
-        retry_timeout_s: float = 60.0,
-        on_retry: OnRetry | None = None,
-    ) -> None:
-        """Prepare a connection; it is opened by the first call.
+    @cached_property
+    def _queue(self) -> QueueServiceStub:
+        return QueueServiceStub(self._channel)
 
-        Args:
-            address: `https://host:port` for TLS, `host:port` for plaintext. Left out, it is COGREEL_ADDRESS, else
-                `localhost:50051`.
-            api_key: left out, it is COGREEL_API_KEY.
-            ca_file: PEM file of the certificate authorities to trust instead of the public ones. Left out, it is
-                COGREEL_CA_FILE.
-            retry_timeout_s: how long one call may take, retries included; a watch goes on for as long as messages
-                come, and waits this long for the service to come back.
-            on_retry: called with the error and the pause in seconds, before each pause.
-
-        Raises:
-            ValueError: the address, the key or the timeout makes no sense.
-            OSError: the CA file cannot be read.
-        """
-        connection = Connection.resolve(address, api_key, ca_file)
-        self._policy = RetryPolicy(retry_timeout_s, on_retry=on_retry)
-        self._metadata = connection.metadata
-        self._closed = False
-        self._channel = (
-            grpc.secure_channel(connection.target, connection.tls_credentials(), CHANNEL_OPTIONS)
-            if connection.secure
-            else grpc.insecure_channel(connection.target, CHANNEL_OPTIONS)
-        )
-        self._queue = QueueServiceStub(self._channel)
-        self._storage = StorageServiceStub(self._channel)
+    @cached_property
+    def _storage(self) -> StorageServiceStub:
+        return StorageServiceStub(self._channel)
 
     def subscribe(
         self,
@@ -144,11 +113,8 @@ class CogReel:
         return self.submit_message(build_submit_request(endpoint, options, uploaded))
 
     def submit_message(self, request: SubmitRequest) -> SubmitResponse:
-        """Queue a request that is a message of the contract already, as `submit` does.
-
-        Without an idempotency key, a retry after a broken connection may make a second video.
-        """
-        return self._call(self._queue.Submit, request)
+        """Queue a request that is a message of the contract already, as `submit` does."""
+        return self._call(self._queue.Submit, with_idempotency_key(request))
 
     def status(self, request_id: str, *, with_logs: bool = False) -> GetStatusResponse:
         """Where a request stands now, and its log lines so far if asked for.
@@ -158,6 +124,51 @@ class CogReel:
         """
         request = GetStatusRequest(request_id=request_id, with_logs=with_logs)
         return self._call(self._queue.GetStatus, request, request_id)
+
+    def list(
+        self,
+        *,
+        states: Iterable[str] = (),
+        endpoint: str | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        limit: int | None = None,
+    ) -> Generator[RequestStatus, None, None]:
+        """The tenant's requests, newest first. Pages are fetched as the loop comes to them.
+
+            for status in client.list(states=["QUEUED", "RUNNING"]):
+                print(status.request_id, cogreel.state_name(status))
+
+        Args:
+            states: those to list, of QUEUED, RUNNING, COMPLETED, FAILED and CANCELLED. Left out, all are listed.
+            endpoint: the model to list.
+            since: lists requests accepted at or after this time; without a time zone, it is local time.
+            before: lists requests accepted before this time.
+            limit: the highest number of requests to list.
+
+        Raises:
+            InvalidInputError: an argument makes no sense; `violations` names it.
+        """
+        listing = Listing(states=states, endpoint=endpoint, since=since, before=before, limit=limit)
+        while not listing.finished:
+            yield from listing.accept(self._call(self._queue.ListRequests, listing.next_page()))
+
+    def logs(self, request_id: str, *, follow: bool = False) -> Generator[LogLine, None, None]:
+        """The log lines of a request so far, oldest first; with `follow`, those to come as well, until its end.
+
+        Lines that have expired are missing: `status(request_id, with_logs=True).logs_truncated` tells.
+
+        Raises:
+            NotFoundError: the tenant has no such request.
+            CogReelError: with `follow`, as `watch` does.
+        """
+        if not follow:
+            yield from self.status(request_id, with_logs=True).logs
+            return
+        with closing(self.watch(request_id)) as updates:
+            for update in updates:
+                if isinstance(update, LogUpdate):
+                    yield update.raw.log
 
     def watch(self, request_id: str, *, cursor: str | None = None) -> Generator[Update, None, None]:
         """Everything that happens to a request, from its beginning or after `cursor`, until its terminal state.
@@ -184,10 +195,7 @@ class CogReel:
                         return
                 pause_s = watching.ended()
             except grpc.RpcError as rpc_error:
-                error = error_from_rpc(rpc_error, request_id=request_id)
-                if self._closed:
-                    raise error from rpc_error
-                pause_s = watching.broke(error)
+                pause_s = watching.broke(self._failure(rpc_error, request_id))
             finally:
                 stream.cancel()
             time.sleep(pause_s)
@@ -260,33 +268,3 @@ class CogReel:
             while isinstance(step, Call):
                 step = advance(calls, self._call(step.of(self._storage), step.request))
             return step
-
-    def close(self) -> None:
-        """Close the connection; calls that are still open in other threads fail."""
-        self._closed = True
-        self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _call(
-        self,
-        method: Callable[..., _Response],
-        request: Message,
-        request_id: str | None = None,
-    ) -> _Response:
-        retrying = Retrying(self._policy)
-        while True:
-            try:
-                return method(request, metadata=self._metadata, timeout=retrying.remaining_s)
-            except grpc.RpcError as rpc_error:
-                error = error_from_rpc(rpc_error, request_id=request_id)
-                if self._closed:
-                    raise error from rpc_error
-                pause_s = retrying.delay_after(error)
-            time.sleep(pause_s)

@@ -91,6 +91,11 @@ class CogReelError(Exception):
         """How long the service asks to wait before the next try; None where it does not say."""
         return self.details.retry_after
 
+    @property
+    def resource(self) -> str:
+        """Name of the request, endpoint or file that the error speaks of; empty where the service does not say."""
+        return self.details.resource
+
 
 class InvalidInputError(CogReelError):
     """The input breaks a rule; `violations` names each field and its rule. Nothing was queued."""
@@ -99,6 +104,11 @@ class InvalidInputError(CogReelError):
     def violations(self) -> tuple[Violation, ...]:
         """Which fields break which rules."""
         return self.details.violations
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Paths of the fields at fault, such as `text_to_video.prompt`."""
+        return tuple(violation.field for violation in self.violations)
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.violations)) or self.message
@@ -113,7 +123,12 @@ class PermissionDeniedError(CogReelError):
 
 
 class NotFoundError(CogReelError):
-    """The caller's tenant has no such request or file, or no such endpoint is served."""
+    """The caller's tenant has no such request or file, or no such endpoint is served; `resource` names it."""
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The endpoints that are served, where it was an endpoint that was not found."""
+        return tuple(filter(None, self.metadata.get("endpoints", "").split(",")))
 
 
 class IdempotencyConflictError(CogReelError):
@@ -168,6 +183,11 @@ class CursorError(CogReelError):
 
 class LimitExceededError(CogReelError):
     """The queue is full or a limit of the tenant is reached; `retry_after` says when to try again."""
+
+    @property
+    def limit(self) -> str:
+        """Name of the limit that is reached, such as `queued`; empty where it is the queue that is full."""
+        return self.metadata.get("limit", "")
 
 
 class UnavailableError(CogReelError):

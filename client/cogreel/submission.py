@@ -116,9 +116,6 @@ def build_submit_request(
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
     if values.get("prompt") is None:
         raise TypeError("the option prompt is required")
-    if values.get("idempotency_key") is None:
-        values["idempotency_key"] = str(uuid.uuid4())
-
     inputs = [_INPUT_OF[name] for name in _INPUT_OF if values.get(name) is not None]
     if len(inputs) > 1:
         raise TypeError("the options image and video exclude each other")
@@ -134,7 +131,19 @@ def build_submit_request(
                 violations.append(Violation(_path(kind, name), str(error)))
     if violations:
         raise InvalidInputError(ErrorDetails("the input was refused before it was sent", violations=tuple(violations)))
-    return request
+    return with_idempotency_key(request)
+
+
+def with_idempotency_key(request: SubmitRequest) -> SubmitRequest:
+    """The request itself if it has an idempotency key, else a copy with a fresh one (a random UUID).
+
+    Retries of a submission are safe by its key alone: without one, each may make another video.
+    """
+    if request.HasField("idempotency_key"):
+        return request
+    keyed = SubmitRequest(idempotency_key=str(uuid.uuid4()))
+    keyed.MergeFrom(request)
+    return keyed
 
 
 def _put(request: SubmitRequest, kind: str, name: str, value: object) -> None:

@@ -67,6 +67,7 @@ def nats_config_text(config: NatsConfig) -> str:
             f'  listen: "127.0.0.1:{config.cluster.port}"',
             f"  {authorization}",
             f"  routes: [{', '.join(map(_quoted, peers))}]",
+            "  no_advertise: true",  # clients are given all servers, and perhaps a way to them that others do not know
             "}",
         ]
     return "\n".join(lines) + "\n"

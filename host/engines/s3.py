@@ -12,6 +12,7 @@ from minio import Minio
 from minio.error import MinioException
 
 from host.engines.engine import Engine
+from host.engines.folder import EngineFolder
 
 _CREDENTIALS_FILE = "credentials.json"
 _IDENTITIES_FILE = "identities.json"
@@ -20,6 +21,18 @@ _REQUEST_TIMEOUT_S = 2.0
 _ADMIN_GRPC_OFFSET = 10_000
 # With this limit the server stays at about 145 MB; without one it grows with what it has served.
 _GO_MEMORY_LIMIT = "200MiB"
+
+
+def stored_credentials(data_dir: Path) -> tuple[str, str]:
+    """The access key and the secret key of the server on a data directory, for other processes of its owner.
+
+    Raises:
+        ValueError: no server has been started there.
+    """
+    credentials = EngineFolder(data_dir / EmbeddedS3.name).read_texts(_CREDENTIALS_FILE)
+    if credentials is None:
+        raise ValueError(f"{data_dir} has no credentials of an S3 server")
+    return credentials["access_key"], credentials["secret_key"]
 
 
 class EmbeddedS3(Engine):

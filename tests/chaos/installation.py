@@ -21,14 +21,14 @@ from pydantic import SecretStr
 
 from files import ObjectStore
 from host.children import ChildSpec, KeptChild, RestartBackoff
-from host.engines import EmbeddedNats, EmbeddedS3
+from host.engines import EmbeddedS3
 from host.engines.ports import choose_ports
 from host.settings import Settings
 from jobs.broker import Broker, BrokerSettings
 from jobs.cards import load_card
 from jobs.keys import create_key
 from jobs.streams import ensure_consumers, ensure_streams
-from tests.brokers import NAMES, ThreeNats
+from tests.brokers import NAMES, OneNats, ThreeNats, servers_in
 
 ENDPOINT = "chaos/video"
 TENANT = "chaos"
@@ -92,7 +92,7 @@ class Installation:
         self.workers: list[KeptProcess] = []
         self.api_key = ""
         self.nats_url = ""
-        self._nats: EmbeddedNats | ThreeNats | None = None
+        self._nats: OneNats | ThreeNats | None = None
         self._s3 = EmbeddedS3(folder)
         self._stack = AsyncExitStack()
         self._store: ObjectStore | None = None
@@ -107,11 +107,12 @@ class Installation:
     @property
     def broker_settings(self) -> BrokerSettings:
         """How to reach the broker."""
-        return BrokerSettings(url=self.nats_url, name="campaign", replicas=self.shape.brokers)
+        assert self._nats is not None
+        return self._nats.settings(name="campaign")
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            self._nats = EmbeddedNats(self.folder) if self.shape.brokers == 1 else ThreeNats(self.folder)
+            self._nats = servers_in(self.folder, self.shape.brokers)
             await stack.enter_async_context(self._nats)
             await stack.enter_async_context(self._s3)
             self.nats_url = self._nats.url
@@ -193,8 +194,8 @@ class Installation:
 
     def _broker(self, index: int) -> tuple[str, Callable[[], psutil.Process | None]]:
         nats = self._nats
-        if isinstance(nats, EmbeddedNats):
-            return "broker", lambda: _process(nats.pid)
+        if isinstance(nats, OneNats):
+            return "broker", lambda: _process(next(iter(nats.pids()), None))
         name = NAMES[index % len(NAMES)]
         return name, lambda: _child_with_argument(str(self.folder / f"{name}.conf"))
 

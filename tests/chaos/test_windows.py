@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psutil
 from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, SubmitRequest
@@ -73,10 +74,13 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path) -> AsyncIterator[Scene]:
+async def scene(folder: Path, brokers: Literal[1, 3]) -> AsyncIterator[Scene]:
     """An installation for one test."""
     history = History()
-    async with Installation(folder, Shape(services=1, step_s=())) as installation, short_leases(installation):
+    async with (
+        Installation(folder, Shape(brokers=brokers, services=1, step_s=())) as installation,
+        short_leases(installation),
+    ):
         replica, channel = connect("service-0", installation.services[0].settings.listen)
         async with channel:
             caller = Caller(
@@ -94,8 +98,10 @@ async def another_run(worker: KeptProcess, old: psutil.Process) -> None:
     await eventually(device, lambda seen: seen is not None and seen != old)
 
 
-async def test_a_worker_that_dies_after_the_upload_leaves_one_result_and_no_orphan(tmp_path: Path) -> None:
-    async with scene(tmp_path) as now:
+async def test_a_worker_that_dies_after_the_upload_leaves_one_result_and_no_orphan(
+    brokers: Literal[1, 3], tmp_path: Path
+) -> None:
+    async with scene(tmp_path, brokers) as now:
         await now.installation.add_worker(0.01, failpoints="attempt.uploaded=1")
         request_id = await now.submit(steps=5)
         watching = asyncio.create_task(now.caller.watch("watcher", request_id))
@@ -111,8 +117,10 @@ async def test_a_worker_that_dies_after_the_upload_leaves_one_result_and_no_orph
         assert await now.videos() == [last.output.object_key]
 
 
-async def test_a_worker_that_dies_after_finishing_and_before_the_ack_does_not_run_it_again(tmp_path: Path) -> None:
-    async with scene(tmp_path) as now:
+async def test_a_worker_that_dies_after_finishing_and_before_the_ack_does_not_run_it_again(
+    brokers: Literal[1, 3], tmp_path: Path
+) -> None:
+    async with scene(tmp_path, brokers) as now:
         victim = await now.installation.add_worker(0.01, failpoints="attempt.finished=1")
 
         async def device() -> psutil.Process | None:
@@ -133,8 +141,8 @@ async def test_a_worker_that_dies_after_finishing_and_before_the_ack_does_not_ru
         await now.approved()
 
 
-async def test_a_zombie_that_wakes_after_the_takeover_writes_nothing(tmp_path: Path) -> None:
-    async with scene(tmp_path) as now:
+async def test_a_zombie_that_wakes_after_the_takeover_writes_nothing(brokers: Literal[1, 3], tmp_path: Path) -> None:
+    async with scene(tmp_path, brokers) as now:
         workers = [await now.installation.add_worker(0.1) for _ in range(2)]
         request_id = await now.submit(steps=30)
         watching = asyncio.create_task(now.caller.watch("watcher", request_id))

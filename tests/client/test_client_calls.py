@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import subprocess
 from pathlib import Path
@@ -88,6 +89,19 @@ def test_two_submissions_are_two(service: ScriptedService, caller: Caller) -> No
     caller.submit(prompt="a garden")
     caller.submit(prompt="a garden")
     assert len({request.idempotency_key for request in submissions(service)}) == 2
+
+
+def test_a_submission_by_message_draws_a_key_for_its_retries(service: ScriptedService, caller: Caller) -> None:
+    service.answer("Submit", Refuse(grpc.StatusCode.UNAVAILABLE), SUBMITTED)
+    mine = queue_pb2.SubmitRequest(idempotency_key="mine")
+    caller.submit_message(mine)
+    keyless = queue_pb2.SubmitRequest(endpoint="small")
+    caller.submit_message(keyless)
+    first, retried, other = submissions(service)
+    assert first == retried == mine
+    assert other.endpoint == "small"
+    assert other.idempotency_key
+    assert not keyless.HasField("idempotency_key")
 
 
 def test_the_service_may_come_up_after_the_call(service: ScriptedService, caller: Caller) -> None:
@@ -206,13 +220,27 @@ def test_the_examples_of_the_readme_run(
     service.answer("Cancel", queue_pb2.CancelResponse(status=status("CANCELLED")))
     monkeypatch.setenv("COGREEL_ADDRESS", service.address)
     monkeypatch.chdir(tmp_path)
-    whole, steps = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    service.answer("ListRequests", queue_pb2.ListRequestsResponse(requests=[status("RUNNING")]))
+    whole, steps, tasks, notebook = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     exec(whole, {})
     assert capsys.readouterr().out.splitlines()[:2] == ["the prompt was cut to 226 tokens", "1/3, 3.0 s left"]
     assert (tmp_path / "garden.mp4").read_bytes() == files.content
     with CogReel() as client:
         exec(steps, {"client": client})
+        exec(notebook, {"client": client})
     assert len(service.asked("Cancel")) == 1
+    exec(tasks, {})
+    assert {path.name for path in tmp_path.iterdir()} == {"garden.mp4", "0.mp4", "1.mp4"}
+
+
+def test_the_readme_explains_every_exception() -> None:
+    explained = set(re.findall(r"^\| `(\w+Error)` \|", README.read_text(), re.MULTILINE))
+    assert explained | {"CogReelError"} == {name for name in cogreel.__all__ if name.endswith("Error")}
+
+
+def test_the_readme_names_every_method() -> None:
+    named = set(re.findall(r"^\| `(\w+)\(", README.read_text(), re.MULTILINE))
+    assert named | {"close"} == {name for name in dir(CogReel) if not name.startswith("_")}
 
 
 def test_tls_by_https_with_a_private_authority(service: ScriptedService, tmp_path: Path) -> None:
@@ -232,3 +260,15 @@ def test_tls_by_https_with_a_private_authority(service: ScriptedService, tmp_pat
         pytest.raises(cogreel.UnavailableError),
     ):
         stranger.status(REQUEST_ID)
+
+
+def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
+    def face(client: type) -> dict[str, list[tuple[str, object, object]]]:
+        return {
+            name: [(p.name, p.kind, p.default) for p in inspect.signature(method).parameters.values()]
+            for name, method in inspect.getmembers(client, inspect.isfunction)
+            if not name.startswith("_") or name == "__init__"
+        }
+
+    assert face(CogReel) == face(AsyncCogReel)
+    assert {"list", "logs", "watch", "close"} <= face(CogReel).keys()

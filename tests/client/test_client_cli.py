@@ -20,7 +20,6 @@ from tests.client.file_server import FileServer
 from tests.client.scripted_service import REQUEST_ID, Refuse, ScriptedService, event, status, whole_course
 
 README = Path(__file__).parents[2] / "client" / "README.md"
-COMMANDS = ("generate", "submit", "watch", "status", "result", "cancel")
 
 
 def run(service: ScriptedService, *arguments: str, timeout_s: str = "5") -> Result:
@@ -276,7 +275,7 @@ def test_a_wrong_address_is_a_usage_error() -> None:
     assert "ftp://" in told.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sorted(main.commands))
 def test_every_command_has_an_example(command: str) -> None:
     told = CliRunner().invoke(main, [command, "--help"])
     assert told.exit_code == 0

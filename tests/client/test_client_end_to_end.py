@@ -7,6 +7,7 @@ import hashlib
 import json
 import sys
 from contextlib import AsyncExitStack
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,66 @@ async def test_refusals_of_the_service_are_typed(deployment: Deployment) -> None
         await client.cancel(first.request_id)
         with pytest.raises(RequestCancelledError):
             await client.result(first.request_id)
+
+
+async def test_a_listing_goes_through_its_pages(deployment: Deployment) -> None:
+    port = await deployment.service()
+    caller = await deployment.caller(port)
+    stranger = await deployment.caller(port)
+    await stranger.submit()
+    submitted = [(await caller.submit(f"garden {number}")).request_id for number in range(103)]
+    await caller.cancel(submitted[0])
+
+    async with AsyncCogReel(f"127.0.0.1:{port}", caller.api_key) as client:
+        listed = [status.request_id async for status in client.list()]
+        assert listed == submitted[::-1]
+        waiting = [status async for status in client.list(states=["QUEUED"], limit=101)]
+        assert [status.request_id for status in waiting] == submitted[:1:-1]
+        assert [status.title for status in waiting[:2]] == ["garden 102", "garden 101"]
+        assert [status.position for status in waiting[-2:]] == [
+            3,
+            2,
+        ]  # the stranger's counts, the cancelled one does not
+        tenth = (await client.status(submitted[10])).status.queued_time.ToDatetime(tzinfo=UTC)
+        older = [status.request_id async for status in client.list(before=tenth)]
+        assert older == submitted[9::-1]
+        newer = [status.request_id async for status in client.list(since=tenth, endpoint=deployment.endpoint)]
+        assert newer == submitted[:9:-1]
+
+
+async def test_a_title_is_one_short_line_of_the_prompt(deployment: Deployment) -> None:
+    caller = await deployment.caller(await deployment.service())
+    prompts = ["A garden", "  A garden\n\tat dawn ", "A garden " * 50, "x" * 80, "x" * 81]
+    titles = [(await caller.submit(prompt)).status.title for prompt in prompts]
+    assert titles[:2] == ["A garden", "A garden at dawn"]
+    assert titles[2].startswith("A garden A garden")
+    assert titles[3:] == ["x" * 80, f"{'x' * 79}…"]
+    assert all(len(title) <= 80 for title in titles)
+
+
+async def test_a_log_is_followed_over_a_restart_of_the_service(deployment: Deployment) -> None:
+    first = AsyncExitStack()
+    port = await first.enter_async_context(deployment.service_running())
+    caller = await deployment.caller(port)
+    await deployment.worker(step_s=0.1)
+    request_id = (await caller.submit(steps=20)).request_id
+    connection = ("--address", f"127.0.0.1:{port}", "--api-key", caller.api_key)
+    following = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cogreel", *connection, "logs", "-f", request_id, "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert following.stdout is not None
+    began = await following.stdout.readline()
+    await first.aclose()
+    async with deployment.service_running(port=port):
+        rest, told = await following.communicate()
+        assert following.returncode == 0, told.decode()
+        assert told.decode().splitlines()[-1] == "completed"
+        lines = [json.loads(line)["message"] for line in (began + rest).splitlines()]
+        whole = await caller.status(request_id, with_logs=True)
+        assert lines == [line.message for line in whole.logs]
+        assert len(lines) > 1
 
 
 async def test_the_command_makes_a_file(deployment: Deployment, tmp_path: Path) -> None:

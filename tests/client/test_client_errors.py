@@ -71,6 +71,7 @@ def test_invalid_input_names_each_field_and_rule() -> None:
         cogreel.Violation("text_to_video.prompt", "must not be blank"),
         cogreel.Violation("priority", "must be a defined value"),
     )
+    assert error.fields == ("text_to_video.prompt", "priority")
     assert str(error) == "text_to_video.prompt: must not be blank; priority: must be a defined value"
 
 
@@ -91,6 +92,15 @@ def test_details_reach_the_properties_that_belong_to_them() -> None:
     conflict = error_of(Refuse(grpc.StatusCode.ALREADY_EXISTS, "IDEMPOTENCY_CONFLICT", details=(resource,)))
     assert isinstance(conflict, cogreel.IdempotencyConflictError)
     assert conflict.existing_request_id == "9f1c"
+    assert conflict.resource == "9f1c"
+
+    unknown = error_of(Refuse(grpc.StatusCode.NOT_FOUND, "ENDPOINT_NOT_FOUND", metadata=(("endpoints", "small,big"),)))
+    assert isinstance(unknown, cogreel.NotFoundError)
+    assert unknown.endpoints == ("small", "big")
+
+    limited = error_of(Refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED", metadata=(("limit", "queued"),)))
+    assert isinstance(limited, cogreel.LimitExceededError)
+    assert limited.limit == "queued"
 
 
 def test_reasons_of_other_domains_are_left_to_the_code() -> None:

@@ -15,8 +15,12 @@ import importlib.util
 import cogreel, cogreel.v1.admin_pb2_grpc, cogreel.v1.storage_pb2_grpc, buf.validate.validate_pb2
 for name in cogreel.__all__:
     getattr(cogreel, name)
-for name in ("torch", "diffusers", "nats", "minio", "jobs", "service", "inference", "grpc_status"):
+for name in ("torch", "diffusers", "nats", "minio", "jobs", "service", "inference", "grpc_status", "IPython", "tqdm"):
     assert importlib.util.find_spec(name) is None, name
+try:
+    cogreel.TqdmProgress()
+except ImportError as error:
+    assert "pip install 'cogreel[tqdm]'" in str(error)
 assert importlib.resources.files("cogreel").joinpath("py.typed").is_file()
 """
 

@@ -17,6 +17,7 @@ import pytest
 from cogreel.cli.exit_codes import ExitCode
 from cogreel.v1 import queue_pb2
 
+from tests.client.file_server import FileServer
 from tests.client.scripted_service import REQUEST_ID, Hold, Refuse, ScriptedService, event, status, whole_course
 
 PROGRAM = [sys.executable, "-m", "cogreel"]
@@ -187,6 +188,50 @@ def test_a_reader_that_leaves_ends_the_command_quietly(service: ScriptedService)
     assert process.stderr is not None
     assert process.stderr.read() == ""
     process.stderr.close()
+
+
+def open_on(desktop: dict[str, str], service: ScriptedService, folder: Path, *arguments: str) -> str:
+    """`cogreel open` on a terminal, with a player that writes what it plays into `folder`/played; what it printed."""
+    os.mkfifo(folder / "played")
+    player = folder / "xdg-open"
+    player.write_text(f'#!/bin/sh\nprintf %s "$1" > {folder}/played\n')
+    player.chmod(0o755)
+    keyboard, screen = pty.openpty()
+    command = [*PROGRAM, "--address", service.address, "open", REQUEST_ID, *arguments]
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(folder), **desktop}
+    assert subprocess.run(command, stdout=screen, env=environment, timeout=20, check=False).returncode == 0
+    os.close(screen)
+    printed = os.read(keyboard, 4096).decode().strip()
+    os.close(keyboard)
+    return printed
+
+
+@pytest.fixture
+def video(service: ScriptedService, files: FileServer) -> bytes:
+    """A finished request; the content of its video."""
+    service.answer("GetResult", queue_pb2.GetResultResponse(request_id=REQUEST_ID, video=files.output()))
+    return files.content
+
+
+@pytest.mark.parametrize("desktop", [{"DISPLAY": ":0"}, {"WAYLAND_DISPLAY": "wayland-0"}], ids=["X11", "Wayland"])
+def test_open_plays_where_there_is_a_display(
+    service: ScriptedService, video: bytes, tmp_path: Path, desktop: dict[str, str]
+) -> None:
+    path = open_on(desktop, service, tmp_path)
+    assert Path(path).read_bytes() == video
+    assert (tmp_path / "played").read_text() == path  # a pipe: this waits for the player
+
+
+@pytest.mark.parametrize(
+    ("arguments", "desktop"), [(["--print"], {"DISPLAY": ":0"}), ([], {})], ids=["--print", "no display"]
+)
+def test_open_prints_the_path_alone_elsewhere(
+    service: ScriptedService, video: bytes, tmp_path: Path, arguments: list[str], desktop: dict[str, str]
+) -> None:
+    path = open_on(desktop, service, tmp_path, *arguments)
+    assert Path(path).read_bytes() == video
+    with open(os.open(tmp_path / "played", os.O_RDONLY | os.O_NONBLOCK)) as played:  # noqa: PTH123 - it is open already
+        assert played.read() == ""
 
 
 def test_help_waits_for_neither_grpc_nor_rich() -> None:

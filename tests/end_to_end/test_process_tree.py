@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import grpc
@@ -149,7 +151,7 @@ async def test_killing_the_parent_leaves_no_process_behind(tmp_path: Path) -> No
     await all_gone(processes)
 
 
-async def test_keys_are_made_listed_and_revoked_on_the_command_line(tree: Tree) -> None:
+async def test_operators_manage_it_through_the_ready_file(tree: Tree) -> None:
     def cogreeld(*arguments: str) -> str:
         command = (sys.executable, "-m", "host.cli", *arguments, "--ready-file", str(tree.ready_file))
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
@@ -164,6 +166,19 @@ async def test_keys_are_made_listed_and_revoked_on_the_command_line(tree: Tree) 
     listed = await asyncio.to_thread(cogreeld, "keys", "list")
     assert f"{key_id}  studio  caller" in listed
     assert api_key.partition(":")[2] not in listed
+    assert await studio.ended(submitted.request_id) == RequestState.REQUEST_STATE_COMPLETED
+
+    async def workers() -> list[dict[str, object]]:
+        seen = json.loads(await asyncio.to_thread(cogreeld, "status", "--json"))
+        return list(seen["workers"])
+
+    [worker] = await eventually(workers, bool)
+    assert (worker["device"], worker["device_memory_bytes"], worker["endpoints"]) == ("simulated", 0, [owner.endpoint])
+    assert worker["version"] == metadata.version("cogreel-server")
+    erase = ("erase", submitted.request_id, "--tenant", "studio", "--yes")
+    assert await asyncio.to_thread(cogreeld, *erase) == f"erased {submitted.request_id}"
+    with pytest.raises(grpc.aio.AioRpcError, match="There is no request"):
+        await studio.result(submitted.request_id)
     await asyncio.to_thread(cogreeld, "keys", "revoke", key_id)
 
     async def refused_code() -> grpc.StatusCode | None:

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from host.engines import EmbeddedNats
-from jobs.broker import Broker, BrokerSettings
+from jobs.broker import Broker
 from jobs.streams import ensure_streams
+from tests.brokers import NatsServers
 
 
 @pytest_asyncio.fixture
-async def broker(nats: EmbeddedNats) -> AsyncIterator[Broker]:
-    """A connection to the module's NATS server, with the streams made."""
+async def broker(nats: NatsServers) -> AsyncIterator[Broker]:
+    """A connection to the module's NATS servers, with the streams made."""
     await nats.wait_ready()
-    async with Broker(BrokerSettings(url=nats.url, name="test")) as connected:
+    async with Broker(nats.settings()) as connected:
         await ensure_streams(connected)
         yield connected
-
-
-@pytest_asyncio.fixture
-async def own_nats(tmp_path: Path) -> AsyncIterator[EmbeddedNats]:
-    """A NATS server of the test's own, to be stopped or emptied."""
-    async with EmbeddedNats(tmp_path) as engine:
-        yield engine
 
 
 @pytest.fixture

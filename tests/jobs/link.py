@@ -1,27 +1,30 @@
-"""A network path that a test can cut: a TCP relay in front of a server."""
+"""A network path that a test can cut: a TCP relay in front of each server."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from urllib.parse import SplitResult, urlsplit
+
+from jobs.broker import BrokerSettings
 
 
 class Link:
-    """Relays connections to a NATS server. While it is cut, connections break and no new one comes about."""
+    """Relays connections to NATS servers. While it is cut, connections break and no new one comes about."""
 
-    def __init__(self, server_url: str) -> None:
-        self._server_url = urlsplit(server_url)
-        self._port = 0
+    def __init__(self, servers: BrokerSettings) -> None:
+        self._servers = servers
+        self._relays: list[str] = []
         self._cut = False
         self._writers: set[asyncio.StreamWriter] = set()
 
     @property
-    def url(self) -> str:
-        """What a client connects to instead of the server."""
-        credentials = self._server_url.netloc.rpartition("@")[0]
-        return f"nats://{credentials}@127.0.0.1:{self._port}"
+    def settings(self) -> BrokerSettings:
+        """How to reach the servers by way of the relays."""
+        return replace(self._servers, url=",".join(self._relays))
 
     def cut(self) -> None:
         """Break all connections, and every new one until the link is mended."""
@@ -33,11 +36,11 @@ class Link:
         """Let connections through again."""
         self._cut = False
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _relay(self, server: SplitResult, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._cut:
             writer.transport.abort()
             return
-        server_reader, server_writer = await asyncio.open_connection(self._server_url.hostname, self._server_url.port)
+        server_reader, server_writer = await asyncio.open_connection(server.hostname, server.port)
         ends = {writer, server_writer}
         self._writers |= ends
         try:
@@ -49,15 +52,17 @@ class Link:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Listen on a free port while the block runs."""
-        server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
-        self._port = server.sockets[0].getsockname()[1]
-        try:
+        """Listen on a free port for each server while the block runs."""
+        async with AsyncExitStack() as stack:
+            for url in self._servers.url.split(","):
+                server = urlsplit(url)
+                relay = await asyncio.start_server(partial(self._relay, server), "127.0.0.1", 0)
+                stack.push_async_callback(relay.wait_closed)
+                stack.callback(relay.close)
+                credentials = server.netloc.rpartition("@")[0]
+                self._relays.append(f"nats://{credentials}@127.0.0.1:{relay.sockets[0].getsockname()[1]}")
+            stack.callback(self.cut)
             yield
-        finally:
-            server.close()
-            self.cut()
-            await server.wait_closed()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -48,7 +48,10 @@ class ModelLease:
 
 @dataclass(eq=False)
 class ModelRequest:
-    """A request; `number` counts submissions, `body` is what its caller sent, `output` its result's object."""
+    """A request; `number` counts submissions, `body` is what its caller sent, `output` its result's object.
+
+    `last_failed` is the last attempt that used one up.
+    """
 
     key: RequestKey
     body: str
@@ -58,6 +61,7 @@ class ModelRequest:
     state: State.ValueType = State.STATE_QUEUED
     attempt: int = 0
     failures: int = 0
+    last_failed: int = 0
     output: str = ""
     erased: bool = False
     lease: ModelLease | None = None
@@ -72,6 +76,11 @@ class ModelRequest:
     def on_last_attempt(self) -> bool:
         """Whether it runs and may not fail once more."""
         return self.lease is not None and self.failures + 1 >= self.max_attempts
+
+    def count_failure(self) -> None:
+        """The present attempt uses one up."""
+        self.failures += 1
+        self.last_failed = self.attempt
 
     def move_to(self, state: State.ValueType) -> None:
         """Change the state, which no terminal one ever allows."""
@@ -157,7 +166,7 @@ class QueueModel:
     @staticmethod
     def lose_lease(request: ModelRequest) -> bool:
         """The running attempt failed for want of its worker; whether another is left. The last one ends the request."""
-        request.failures += 1
+        request.count_failure()
         request.lease = None
         if request.failures < request.max_attempts:
             return True
@@ -188,20 +197,21 @@ class QueueModel:
         if not lease.standing:
             return False
         request = lease.request
-        request.failures += failed
+        if failed:
+            request.count_failure()
         request.output = output
         request.lease = None
         request.move_to(state)
         return True
 
     def put_down(self, lease: ModelLease) -> None:
-        """End the work on a lease. A request that was drained, and has never failed, goes out again without a pause.
+        """End the work on a lease. A request that was drained goes out again without a pause.
 
         Any other begins one, even where it was to go out again at once for another reason.
         """
         lease.held = False
         request = lease.request
-        if request.state == State.STATE_RELEASED and not request.failures:
+        if request.state == State.STATE_RELEASED and request.last_failed != request.attempt:
             self.hand_out_again([request])
         elif not request.ended and request in self._lines[request.priority].again:
             self._lines[request.priority].again.remove(request)

@@ -26,18 +26,18 @@ from cogreel.v1.queue_pb2 import (
 from cogreel.v1.video_pb2 import TextToVideoInput
 from google.protobuf.duration_pb2 import Duration
 
-from host.engines import EmbeddedNats
 from jobs import deadlines, states
-from jobs.dispatch import Lease
 from jobs.errors import AlreadyFinishedError, IdempotencyConflictError, RequestNotFoundError
+from jobs.lease import Lease
 from jobs.queue import request_id_for
 from jobs.record_pb2 import Record, State
 from jobs.subjects import RequestKey
+from tests.brokers import NatsServers
 from tests.jobs.queue_model import ModelLease, ModelRequest, ModelWorker, QueueModel
 from tests.jobs.queue_system import Process, QueueSystem
 from tests.jobs.requests import output_named
-from tests.jobs.waiting import seen, until
 from tests.jobs.worker_run import unanswered
+from tests.waiting import seen, until
 
 TENANTS = ("ann", "bob")
 DEAF = (False, False, True)
@@ -56,7 +56,7 @@ class HeldLease:
 class QueueStory:
     """Each step does one thing to the queue and to the model. `check` finds out whether they agree."""
 
-    def __init__(self, nats: EmbeddedNats) -> None:
+    def __init__(self, nats: NatsServers) -> None:
         self.model = QueueModel()
         self.workers = [ModelWorker(deaf) for deaf in DEAF]
         self.leases: list[HeldLease] = []

@@ -17,22 +17,23 @@ from typing import Self
 from cogreel.v1.admin_pb2 import ModelCard
 from cogreel.v1.queue_pb2 import PRIORITY_LOW, PRIORITY_NORMAL
 
-from host.engines import EmbeddedNats
 from inference.supervisor import Supervisor
 from inference.supervisor import WorkerRun as ReportedRun
-from jobs.broker import Broker, BrokerSettings
+from jobs.broker import Broker
 from jobs.cards import load_card
 from jobs.deliveries import hand_back
-from jobs.dispatch import Lease
 from jobs.erasure import erase
+from jobs.errors import BrokerUnavailableError
+from jobs.lease import Lease
 from jobs.publisher import leader_state, read_record
 from jobs.queue import Queue
 from jobs.record_pb2 import Record
 from jobs.streams import ensure_consumers, ensure_streams, stream_state
 from jobs.subjects import LOG, REQ, RequestKey, consumer_name, log_subject, parse_request, states_filter
 from jobs.view import LiveView
-from tests.jobs.waiting import kill_and_await_restart, until
+from tests.brokers import NatsServers
 from tests.jobs.worker_run import WorkerRun
+from tests.waiting import seen, until
 
 PULL = json.dumps({"batch": 1, "no_wait": True}).encode()
 
@@ -50,7 +51,7 @@ class Process:
 class QueueSystem:
     """The system on one endpoint, as an async context manager."""
 
-    nats: EmbeddedNats
+    nats: NatsServers
     endpoint: str
     deaf: tuple[bool, ...]
     """For each worker, whether it hears neither questions nor cancellations."""
@@ -60,7 +61,7 @@ class QueueSystem:
     async def __aenter__(self) -> Self:
         self._cards: dict[str, ModelCard] = {self.endpoint: load_card("simulated")}
         async with AsyncExitStack() as stack:
-            self.broker = await stack.enter_async_context(Broker(BrokerSettings(url=self.nats.url, name="observer")))
+            self.broker = await stack.enter_async_context(Broker(self.nats.settings(name="observer")))
             await ensure_streams(self.broker)
             await ensure_consumers(self.broker, [self.endpoint])
             self._supervisor = await stack.enter_async_context(Supervisor(self.broker))
@@ -86,16 +87,14 @@ class QueueSystem:
 
     async def _start(self, *, deaf: bool) -> Process:
         stack = AsyncExitStack()
-        run = await stack.enter_async_context(WorkerRun(self.nats.url, self.endpoint, obeys=not deaf))
+        run = await stack.enter_async_context(WorkerRun(self.nats.settings(), self.endpoint, obeys=not deaf))
         return Process(run, stack)
 
     async def renew_replica(self) -> None:
         """Replace the service replica by a new one, which knows nothing but what the broker has."""
         await self._replica.aclose()
         self._replica = AsyncExitStack()
-        self._replica_broker = await self._replica.enter_async_context(
-            Broker(BrokerSettings(url=self.nats.url, name="replica"))
-        )
+        self._replica_broker = await self._replica.enter_async_context(Broker(self.nats.settings(name="replica")))
         self.view = await self._replica.enter_async_context(LiveView(self._replica_broker))
         self.queue = Queue(self._replica_broker, self.view, self._cards)
 
@@ -162,12 +161,22 @@ class QueueSystem:
 
     async def kill_broker(self) -> None:
         """Kill the broker, and wait until its keeper has brought it back and all are connected again."""
-        await kill_and_await_restart(self.nats)
+        await self.nats.kill_and_await_restart()
+        await seen(self._consumers_answer, bool)
         brokers = [self.broker, self._replica_broker, *(process.run.broker for process in self.processes)]
         await until(lambda: all(broker.connected for broker in brokers))
         async with asyncio.TaskGroup() as group:
             for broker in brokers:
                 group.create_task(broker.flush())
+
+    async def _consumers_answer(self) -> bool:
+        """Whether each consumer has a leader, which on three brokers is elected apart from that of the stream."""
+        try:
+            for priority in (PRIORITY_NORMAL, PRIORITY_LOW):
+                await self.broker.api(f"CONSUMER.INFO.{REQ}.{consumer_name(self.endpoint, priority)}", {})
+        except BrokerUnavailableError:
+            return False
+        return True
 
     async def forget_deliveries(self, in_order: list[RequestKey]) -> None:
         """Have everything delivered to nobody, and then handed out again in this order, before what has ended.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from cogreel.v1.queue_pb2 import LOG_LEVEL_INFO
@@ -49,8 +49,8 @@ class Replica:
 
 
 @asynccontextmanager
-async def replica_on(url: str) -> AsyncIterator[Replica]:
-    async with Broker(BrokerSettings(url=url, name="replica")) as broker:
+async def replica_on(settings: BrokerSettings) -> AsyncIterator[Replica]:
+    async with Broker(replace(settings, name="replica")) as broker:
         await ensure_streams(broker)
         async with LiveView(broker) as view:
             yield Replica(broker, view)

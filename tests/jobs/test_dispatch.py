@@ -13,22 +13,23 @@ from cogreel.v1.queue_pb2 import (
     PRIORITY_NORMAL,
 )
 
-from host.engines import EmbeddedNats
 from inference.supervisor import Supervisor
-from jobs import states, streams
+from jobs import dispatch, states, streams
 from jobs.broker import Broker
-from jobs.record_pb2 import State
+from jobs.publisher import Applied, Outcome, Undecided, publish_transition
+from jobs.record_pb2 import Record, State
 from jobs.subjects import RequestKey
+from tests.brokers import NatsServers
 from tests.jobs.requests import Request, output_named
-from tests.jobs.waiting import kill_and_await_restart, seen, until
 from tests.jobs.worker_run import WorkerRun, bury, unanswered, work_off
+from tests.waiting import seen, until
 
 
 async def test_a_leased_request_runs_and_a_completed_one_leaves_the_queue(
-    broker: Broker, nats: EmbeddedNats, endpoint: str
+    broker: Broker, nats: NatsServers, endpoint: str
 ) -> None:
     request = await Request.submit(broker, endpoint=endpoint)
-    async with WorkerRun(nats.url, endpoint) as worker:
+    async with WorkerRun(nats.settings(), endpoint) as worker:
         lease = await worker.take()
         assert lease.key == request.key
         running = await request.current()
@@ -44,9 +45,9 @@ async def test_a_leased_request_runs_and_a_completed_one_leaves_the_queue(
     assert done.log_seq == lease.log.last_seq > 0
 
 
-async def test_a_waiting_worker_is_woken_by_a_new_request(broker: Broker, nats: EmbeddedNats, endpoint: str) -> None:
+async def test_a_waiting_worker_is_woken_by_a_new_request(broker: Broker, nats: NatsServers, endpoint: str) -> None:
     taken: list[RequestKey] = []
-    async with WorkerRun(nats.url, endpoint) as worker:
+    async with WorkerRun(nats.settings(), endpoint) as worker:
         working = asyncio.create_task(work_off(worker, taken))
         async with asyncio.timeout(10):  # twenty looks at one a second would take 20 s
             for number in range(20):
@@ -57,7 +58,7 @@ async def test_a_waiting_worker_is_woken_by_a_new_request(broker: Broker, nats: 
 
 
 async def test_normal_requests_go_before_low_ones_and_endpoints_take_turns(
-    broker: Broker, nats: EmbeddedNats, endpoint: str
+    broker: Broker, nats: NatsServers, endpoint: str
 ) -> None:
     other = f"{endpoint}/other"
     submitted = {}
@@ -72,7 +73,7 @@ async def test_normal_requests_go_before_low_ones_and_endpoints_take_turns(
     ):
         request = await Request.submit(broker, endpoint=where, priority=priority)
         submitted[request.key] = name
-    async with WorkerRun(nats.url, endpoint, other) as worker:
+    async with WorkerRun(nats.settings(), endpoint, other) as worker:
         names = []
         for _ in submitted:
             lease = await worker.take()
@@ -82,12 +83,12 @@ async def test_normal_requests_go_before_low_ones_and_endpoints_take_turns(
 
 
 async def test_many_workers_share_the_queue_and_run_each_request_once(
-    broker: Broker, nats: EmbeddedNats, endpoint: str
+    broker: Broker, nats: NatsServers, endpoint: str
 ) -> None:
     requests = [await Request.submit(broker, endpoint=endpoint) for _ in range(60)]
     taken: list[RequestKey] = []
     async with AsyncExitStack() as stack:
-        workers = [await stack.enter_async_context(WorkerRun(nats.url, endpoint)) for _ in range(5)]
+        workers = [await stack.enter_async_context(WorkerRun(nats.settings(), endpoint)) for _ in range(5)]
         working = [asyncio.create_task(work_off(worker, taken)) for worker in workers]
         await seen(lambda: unanswered(broker, endpoint), lambda count: count == 0)
         for worker in workers:
@@ -97,8 +98,8 @@ async def test_many_workers_share_the_queue_and_run_each_request_once(
     assert {(await request.current()).attempt for request in requests} == {1}
 
 
-async def test_a_closed_worker_takes_nothing_more(broker: Broker, nats: EmbeddedNats, endpoint: str) -> None:
-    async with WorkerRun(nats.url, endpoint) as worker:
+async def test_a_closed_worker_takes_nothing_more(broker: Broker, nats: NatsServers, endpoint: str) -> None:
+    async with WorkerRun(nats.settings(), endpoint) as worker:
         waiting = asyncio.create_task(work_off(worker, []))
         worker.deliveries.close()
         await waiting
@@ -108,23 +109,23 @@ async def test_a_closed_worker_takes_nothing_more(broker: Broker, nats: Embedded
 
 
 async def test_a_request_that_was_cancelled_in_the_queue_never_runs(
-    broker: Broker, nats: EmbeddedNats, endpoint: str
+    broker: Broker, nats: NatsServers, endpoint: str
 ) -> None:
     request = await Request.submit(broker, endpoint=endpoint)
     await request.move_to(states.cancelled(request.record, log_seq=0, now=datetime.now(UTC)))
     following = await Request.submit(broker, endpoint=endpoint)
-    async with WorkerRun(nats.url, endpoint) as worker:
+    async with WorkerRun(nats.settings(), endpoint) as worker:
         assert (await worker.take()).key == following.key
         assert await unanswered(broker, endpoint) == 1  # the one that runs
     assert (await request.current()).state == State.STATE_CANCELLED
 
 
-async def test_a_delivery_of_a_finished_request_is_dropped(broker: Broker, nats: EmbeddedNats, endpoint: str) -> None:
+async def test_a_delivery_of_a_finished_request_is_dropped(broker: Broker, nats: NatsServers, endpoint: str) -> None:
     request = await Request.submit(broker, endpoint=endpoint)
     async with (
         Supervisor(broker) as supervisor,
-        WorkerRun(nats.url, endpoint) as first,
-        WorkerRun(nats.url, endpoint) as second,
+        WorkerRun(nats.settings(), endpoint) as first,
+        WorkerRun(nats.settings(), endpoint) as second,
     ):
         lease = await first.take()
         assert await lease.complete(output_named("first.mp4"))
@@ -138,15 +139,15 @@ async def test_a_delivery_of_a_finished_request_is_dropped(broker: Broker, nats:
 
 
 async def test_finished_requests_do_not_run_again_when_the_broker_forgets_acknowledgements(
-    broker: Broker, nats: EmbeddedNats, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, nats: NatsServers, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "ACK_WAIT_S", 1.0)
     requests = [await Request.submit(broker, endpoint=endpoint) for _ in range(30)]
     taken: list[RequestKey] = []
-    async with WorkerRun(nats.url, endpoint) as worker:
+    async with WorkerRun(nats.settings(), endpoint) as worker:
         working = asyncio.create_task(work_off(worker, taken))
         await until(lambda: len(taken) == 30)
-        await kill_and_await_restart(nats)
+        await nats.kill_and_await_restart()
         following = await Request.submit(broker, endpoint=endpoint)
         await until(lambda: following.key in taken)
         await seen(lambda: unanswered(broker, endpoint), lambda count: count == 0)
@@ -156,14 +157,33 @@ async def test_finished_requests_do_not_run_again_when_the_broker_forgets_acknow
     assert {(await request.current()).attempt for request in requests} == {1}
 
 
+async def test_a_claim_whose_acknowledgement_is_lost_costs_no_attempt(
+    broker: Broker, nats: NatsServers, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[Outcome] = []
+
+    async def the_first_answer_is_lost(to: Broker, record: Record, *, expected_seq: int) -> Outcome:
+        outcomes.append(await publish_transition(to, record, expected_seq=expected_seq))
+        return outcomes[-1] if len(outcomes) > 1 else Undecided("no answer within the time")
+
+    monkeypatch.setattr(dispatch, "publish_transition", the_first_answer_is_lost)
+    request = await Request.submit(broker, endpoint=endpoint)
+    async with WorkerRun(nats.settings(), endpoint) as worker:
+        lease = await worker.take()
+        assert outcomes[0] == outcomes[1] == Applied(lease.seq)
+        assert await lease.complete(output_named("video.mp4"))
+    done = await request.current()
+    assert (done.attempt, list(done.failed_attempts)) == (1, [])
+
+
 async def test_a_running_request_outlives_the_death_of_the_broker(
-    broker: Broker, nats: EmbeddedNats, endpoint: str
+    broker: Broker, nats: NatsServers, endpoint: str
 ) -> None:
     request = await Request.submit(broker, endpoint=endpoint)
-    async with WorkerRun(nats.url, endpoint) as first, WorkerRun(nats.url, endpoint) as second:
+    async with WorkerRun(nats.settings(), endpoint) as first, WorkerRun(nats.settings(), endpoint) as second:
         lease = await first.take()
         waiting = asyncio.create_task(work_off(second, []))
-        await kill_and_await_restart(nats)
+        await nats.kill_and_await_restart()
         assert await lease.complete(output_named("video.mp4"))
         second.deliveries.close()
         await waiting

@@ -5,30 +5,33 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import secrets
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 import pytest_asyncio
 from cogreel.v1.admin_pb2 import ROLE_ADMIN, ROLE_CALLER, Limits
 
-from host.engines import EmbeddedNats
-from jobs.broker import Broker, BrokerSettings
+from jobs.broker import Broker
 from jobs.errors import BrokerUnavailableError
 from jobs.keys import (
     KeyDirectory,
     KeyFormError,
     KeyNotFoundError,
     KeyRefusedError,
+    KeyRevokedError,
     create_key,
     list_keys,
     revoke_key,
+    rotate_key,
 )
 from jobs.streams import stream_state
 from jobs.subjects import KEYS
+from tests.brokers import NatsServers
 from tests.jobs.link import Link
-from tests.jobs.waiting import seen
+from tests.waiting import seen
 
 
 @pytest_asyncio.fixture
@@ -127,16 +130,105 @@ async def test_an_unknown_key_and_a_wrong_secret_are_refused_in_the_same_words(
     await directory.authenticate(text)
 
 
-async def test_known_keys_work_while_the_broker_is_away(broker: Broker, nats: EmbeddedNats) -> None:
+async def test_known_keys_work_while_the_broker_is_away(broker: Broker, nats: NatsServers) -> None:
     _, known = await create_key(broker, "tenant a")
-    link = Link(nats.url)
-    async with link.open(), Broker(BrokerSettings(url=link.url)) as behind_link, KeyDirectory(behind_link) as directory:
+    link = Link(nats.settings())
+    async with link.open(), Broker(link.settings) as behind_link, KeyDirectory(behind_link) as directory:
         link.cut()
         _, made_meanwhile = await create_key(broker, "tenant a")
         assert (await directory.authenticate(known)).tenant == "tenant a"
         with pytest.raises(BrokerUnavailableError):  # which is not a refusal: it may be a good key
             await directory.authenticate(made_meanwhile)
         link.mend()
+
+
+async def test_a_rotated_key_and_its_successor_both_work_during_the_grace_time(
+    broker: Broker, directory: KeyDirectory
+) -> None:
+    key, text = await create_key(broker, "tenant a", role=ROLE_ADMIN, limits=Limits(queued=5))
+    rotated = await rotate_key(broker, key.key_id, grace=timedelta(minutes=1))
+    assert (rotated.key.tenant, rotated.key.role, rotated.key.limits) == ("tenant a", ROLE_ADMIN, Limits(queued=5))
+    assert rotated.key.key_id != key.key_id
+    left = rotated.old.revoked.ToDatetime(UTC) - datetime.now(UTC)
+    assert timedelta(seconds=30) < left <= timedelta(minutes=1)
+    async with KeyDirectory(broker) as later:
+        for known_to in (directory, later):
+            assert (await known_to.authenticate(rotated.text)).key_id == rotated.key.key_id
+            assert not await refused(known_to, text)
+
+
+async def test_the_grace_time_ends_also_while_the_broker_is_away(broker: Broker, nats: NatsServers) -> None:
+    key, text = await create_key(broker, "tenant a")
+    rotated = await rotate_key(broker, key.key_id, grace=timedelta(seconds=3))
+    link = Link(nats.settings())
+    async with link.open(), Broker(link.settings) as behind_link, KeyDirectory(behind_link) as directory:
+        link.cut()
+        assert (await directory.authenticate(text)).key_id == key.key_id
+        await seen(partial(refused, directory, text), bool, within_s=5)
+        assert datetime.now(UTC) >= rotated.old.revoked.ToDatetime(UTC)
+        assert not await refused(directory, rotated.text)
+        link.mend()
+
+
+async def test_without_a_grace_time_a_rotated_key_stops_at_once(broker: Broker) -> None:
+    key, text = await create_key(broker, "tenant a")
+    await rotate_key(broker, key.key_id)
+    async with KeyDirectory(broker) as directory:
+        assert await refused(directory, text)
+
+
+async def test_no_later_decision_prolongs_a_key(broker: Broker) -> None:
+    key, _ = await create_key(broker, "tenant a")
+    soon = await rotate_key(broker, key.key_id, grace=timedelta(minutes=1))
+    later = await rotate_key(broker, key.key_id, grace=timedelta(days=1))
+    assert later.old == soon.old
+    revoked = await revoke_key(broker, key.key_id)
+    assert revoked.revoked.ToDatetime(UTC) <= datetime.now(UTC)
+    with pytest.raises(KeyRevokedError):
+        await rotate_key(broker, key.key_id, grace=timedelta(days=1))
+    [listed] = [found for found in await list_keys(broker) if found.key_id == key.key_id]
+    assert listed == revoked
+
+
+async def test_the_earliest_of_many_decisions_at_once_holds(broker: Broker) -> None:
+    key, _ = await create_key(broker, "tenant a")
+    await asyncio.gather(
+        *(rotate_key(broker, key.key_id, grace=timedelta(hours=hours)) for hours in (3, 1, 2)),
+        revoke_key(broker, key.key_id),
+        return_exceptions=True,
+    )
+    [listed] = [found for found in await list_keys(broker) if found.key_id == key.key_id]
+    assert listed.revoked.ToDatetime(UTC) <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("grace", [timedelta(seconds=-1), timedelta(days=366)])
+async def test_a_grace_time_is_neither_negative_nor_endless(broker: Broker, grace: timedelta) -> None:
+    key, _ = await create_key(broker, "tenant a")
+    with pytest.raises(ValueError, match="0 s to 365 days"):
+        await rotate_key(broker, key.key_id, grace=grace)
+
+
+async def test_of_each_limit_the_strictest_of_a_tenants_working_keys_counts(broker: Broker) -> None:
+    tenant = f"tenant {secrets.token_hex(4)}"
+    await create_key(broker, tenant)
+    await create_key(broker, tenant, limits=Limits(running=2, queued=10, stored_bytes=10**12))
+    strict, _ = await create_key(broker, tenant, limits=Limits(running=1, requests_per_minute=6))
+    await create_key(broker, "another tenant", limits=Limits(queued=1))
+
+    async with KeyDirectory(broker) as directory:
+
+        async def limits() -> Limits:
+            return directory.tenant_limits(tenant)
+
+        both = Limits(running=1, queued=10, requests_per_minute=6, stored_bytes=10**12)
+        assert directory.tenant_limits(tenant) == both
+        assert directory.tenant_limits("nobody") == Limits()
+        await rotate_key(broker, strict.key_id, grace=timedelta(minutes=1))
+        assert directory.tenant_limits(tenant) == both
+        for key in await list_keys(broker):
+            if key.tenant == tenant and key.limits.running == 1:
+                await revoke_key(broker, key.key_id)
+        await seen(limits, lambda found: found == Limits(running=2, queued=10, stored_bytes=10**12), within_s=5)
 
 
 async def test_the_secret_is_stored_nowhere(broker: Broker) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from cogreel.v1.queue_pb2 import LOG_LEVEL_INFO, LOG_LEVEL_WARN, STAGE_DENOISE, Progress
 
-from host.engines import EmbeddedNats
 from jobs import log_writer
-from jobs.broker import Broker, BrokerSettings
+from jobs.broker import Broker
 from jobs.log_writer import LONGEST_LINE, LogWriter
 from jobs.record_pb2 import LogEntry
 from jobs.streams import ensure_streams
 from jobs.subjects import LOG, log_subject
+from tests.brokers import NatsServers
 from tests.jobs.link import Link
 from tests.jobs.requests import Request
-from tests.jobs.waiting import until
+from tests.waiting import until
 
 
 async def entries_of(broker: Broker, request: Request) -> list[tuple[int, LogEntry]]:
@@ -69,13 +69,13 @@ async def test_without_a_line_of_its_own_an_attempt_names_the_line_before_it(bro
         assert await writer.flush() == last_seq
 
 
-async def test_an_outage_holds_nobody_up_and_costs_no_line(broker: Broker, nats: EmbeddedNats) -> None:
+async def test_an_outage_holds_nobody_up_and_costs_no_line(broker: Broker, nats: NatsServers) -> None:
     request = await Request.submit(broker)
     await request.claim()
-    link = Link(nats.url)
+    link = Link(nats.settings())
     async with (
         link.open(),
-        Broker(BrokerSettings(url=link.url)) as behind_link,
+        Broker(link.settings) as behind_link,
         writer_of(behind_link, request) as writer,
     ):
         link.cut()
@@ -88,15 +88,15 @@ async def test_an_outage_holds_nobody_up_and_costs_no_line(broker: Broker, nats:
 
 
 async def test_in_a_long_outage_the_oldest_lines_go_and_the_gap_shows(
-    broker: Broker, nats: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, nats: NatsServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_writer, "BUFFERED_ENTRIES", 5)
     request = await Request.submit(broker)
     await request.claim()
-    link = Link(nats.url)
+    link = Link(nats.settings())
     async with (
         link.open(),
-        Broker(BrokerSettings(url=link.url)) as behind_link,
+        Broker(link.settings) as behind_link,
         writer_of(behind_link, request) as writer,
     ):
         writer.line("before", LOG_LEVEL_INFO)
@@ -113,10 +113,10 @@ async def test_in_a_long_outage_the_oldest_lines_go_and_the_gap_shows(
 
 
 async def test_a_line_that_the_log_refuses_does_not_hold_up_the_request(
-    own_nats: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+    own_nats: NatsServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_writer, "GIVE_UP_AFTER_REFUSALS", 2)
-    async with Broker(BrokerSettings(url=own_nats.url)) as broker:
+    async with Broker(own_nats.settings()) as broker:
         await ensure_streams(broker)
         config = (await broker.api(f"STREAM.INFO.{LOG}", {}))["config"]
         assert isinstance(config, dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +12,8 @@ from pathlib import Path
 import pytest
 from nats.aio.msg import Msg
 
-from host.engines import EmbeddedNats
 from jobs import states
-from jobs.broker import Broker, BrokerSettings
+from jobs.broker import Broker
 from jobs.erasure import erase
 from jobs.errors import QueueFullError
 from jobs.publisher import (
@@ -28,8 +28,9 @@ from jobs.publisher import (
 from jobs.record_pb2 import Record, State, Worker
 from jobs.streams import ensure_streams
 from jobs.subjects import REQ, request_subject, states_filter
+from tests.brokers import NatsServers
 from tests.jobs.requests import Request, new_request
-from tests.jobs.waiting import kill, until
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,10 +92,10 @@ async def test_of_fifty_racers_exactly_one_wins_and_all_others_know_who(broker: 
     assert len(await broker.batch(REQ, 1, states_filter(request.key))) == 2
 
 
-async def test_a_broker_that_is_killed_and_comes_back_in_time_is_survived(broker: Broker, nats: EmbeddedNats) -> None:
+async def test_a_broker_that_is_killed_and_comes_back_in_time_is_survived(broker: Broker, nats: NatsServers) -> None:
     request = await Request.submit(broker)
     mine = claim_of(request.record, "mine")
-    await kill(nats)
+    await nats.kill()
     outcome = await publish_transition(broker, mine, expected_seq=request.seq)
     assert isinstance(outcome, Applied)
     assert await leader_state(broker, request.key) == (outcome.seq, mine)
@@ -102,7 +103,7 @@ async def test_a_broker_that_is_killed_and_comes_back_in_time_is_survived(broker
 
 
 async def test_writes_under_way_when_the_broker_is_killed_are_each_decided_right(
-    broker: Broker, nats: EmbeddedNats
+    broker: Broker, nats: NatsServers
 ) -> None:
     requests = [await Request.submit(broker) for _ in range(40)]
     wishes = [
@@ -114,8 +115,9 @@ async def test_writes_under_way_when_the_broker_is_killed_are_each_decided_right
         asyncio.create_task(publish_transition(broker, wish, expected_seq=request.seq)) for request, wish in wishes
     ]
     await until(lambda: any(task.done() for task in publishing))
-    await kill(nats)
+    await nats.kill()
     outcomes = await asyncio.gather(*publishing)
+    await nats.wait_ready()
     for request in requests:
         standing = await leader_state(broker, request.key)
         assert standing is not None
@@ -127,8 +129,8 @@ async def test_writes_under_way_when_the_broker_is_killed_are_each_decided_right
         assert list(decided.values()) == [Lost(seq, record)]
 
 
-async def test_a_broker_that_stays_away_decides_nothing(own_nats: EmbeddedNats) -> None:
-    async with Broker(BrokerSettings(url=own_nats.url)) as broker:
+async def test_a_broker_that_stays_away_decides_nothing(own_nats: NatsServers) -> None:
+    async with Broker(own_nats.settings()) as broker:
         await ensure_streams(broker)
         request = await Request.submit(broker)
         await own_nats.stop()
@@ -138,9 +140,9 @@ async def test_a_broker_that_stays_away_decides_nothing(own_nats: EmbeddedNats) 
         assert outcome.cause
 
 
-async def test_a_full_stream_says_so(own_nats: EmbeddedNats) -> None:
-    async with Broker(BrokerSettings(url=own_nats.url, max_queue_bytes=20_000)) as broker:
-        await ensure_streams(broker)
+async def test_a_full_stream_says_so(own_nats: NatsServers) -> None:
+    async with Broker(replace(own_nats.settings(), max_queue_bytes=20_000)) as broker:
+        await ensure_streams(broker, update=True)
         for _ in range(100):
             last = new_request()
             last.submission.text_to_video.prompt = "x" * 1000

@@ -10,20 +10,20 @@ import pytest
 import structlog.testing
 from cogreel.v1.queue_pb2 import LOG_LEVEL_INFO
 
-from host.engines import EmbeddedNats
 from jobs.broker import Broker, BrokerSettings, Stored
 from jobs.errors import BrokerUnavailableError
 from jobs.streams import ensure_streams, stream_state
 from jobs.subjects import LIVE, LOG, REQ, log_subject
 from jobs.tail import StreamTail
+from tests.brokers import NatsServers
 from tests.jobs.link import Link
 from tests.jobs.requests import Request
-from tests.jobs.waiting import kill, until
+from tests.waiting import until
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Broker]:
-    async with Broker(BrokerSettings(url=url, name="test")) as broker:
+async def connected(settings: BrokerSettings) -> AsyncIterator[Broker]:
+    async with Broker(settings) as broker:
         yield broker
 
 
@@ -81,9 +81,9 @@ async def test_a_message_is_seen_at_once_rather_than_at_the_next_comparison(brok
             assert await tail.reached(await writer.flush(), timeout_s=5)
 
 
-async def test_copies_that_were_lost_are_read_from_the_stream(broker: Broker, nats: EmbeddedNats) -> None:
-    link = Link(nats.url)
-    async with link.open(), connected(link.url) as behind_link:
+async def test_copies_that_were_lost_are_read_from_the_stream(broker: Broker, nats: NatsServers) -> None:
+    link = Link(nats.settings())
+    async with link.open(), connected(link.settings) as behind_link:
         applied: list[Stored] = []
         async with tail_of(behind_link, applied) as tail:
             link.cut()
@@ -96,9 +96,9 @@ async def test_copies_that_were_lost_are_read_from_the_stream(broker: Broker, na
             assert applied == await everything(broker)
 
 
-async def test_a_gap_shows_as_soon_as_a_later_copy_comes(broker: Broker, nats: EmbeddedNats) -> None:
-    link = Link(nats.url)
-    async with link.open(), connected(link.url) as behind_link:
+async def test_a_gap_shows_as_soon_as_a_later_copy_comes(broker: Broker, nats: NatsServers) -> None:
+    link = Link(nats.settings())
+    async with link.open(), connected(link.settings) as behind_link:
         applied: list[Stored] = []
         async with tail_of(behind_link, applied) as tail:
             link.cut()
@@ -114,10 +114,10 @@ async def test_a_gap_shows_as_soon_as_a_later_copy_comes(broker: Broker, nats: E
 
 
 async def test_nothing_is_missed_or_doubled_while_the_broker_is_killed_under_load(
-    broker: Broker, nats: EmbeddedNats
+    broker: Broker, nats: NatsServers
 ) -> None:
     applied: list[Stored] = []
-    async with connected(nats.url) as listening, tail_of(listening, applied) as tail:
+    async with connected(nats.settings()) as listening, tail_of(listening, applied) as tail:
         start = tail.position
         requests = [await running_request(broker) for _ in range(4)]
         async with asyncio.TaskGroup() as group:
@@ -125,7 +125,7 @@ async def test_nothing_is_missed_or_doubled_while_the_broker_is_killed_under_loa
                 group.create_task(request.write_lines([f"{number}" for number in range(400)])) for request in requests
             ]
             await until(lambda: tail.position > start + 100)
-            await kill(nats)
+            await nats.kill()
         last = max(task.result() for task in writing)
         assert await tail.reached(last, timeout_s=10)
         stored = await everything(broker)
@@ -154,10 +154,10 @@ async def test_messages_that_were_erased_before_it_came_do_not_stall_a_tail(brok
 
 
 async def test_messages_that_were_erased_while_it_was_cut_off_do_not_stall_a_tail(
-    broker: Broker, nats: EmbeddedNats
+    broker: Broker, nats: NatsServers
 ) -> None:
-    link = Link(nats.url)
-    async with link.open(), connected(link.url) as behind_link:
+    link = Link(nats.settings())
+    async with link.open(), connected(link.settings) as behind_link:
         applied: list[Stored] = []
         async with tail_of(behind_link, applied) as tail:
             link.cut()
@@ -181,8 +181,8 @@ async def test_waiting_for_what_does_not_come_ends(broker: Broker) -> None:
         assert await tail.reached(following, timeout_s=0)
 
 
-async def test_a_tail_cannot_begin_without_its_stream(own_nats: EmbeddedNats) -> None:
-    async with connected(own_nats.url) as broker:
+async def test_a_tail_cannot_begin_without_its_stream(own_nats: NatsServers) -> None:
+    async with connected(own_nats.settings()) as broker:
         await ensure_streams(broker)
         await own_nats.stop()
         with pytest.raises(BrokerUnavailableError):
@@ -190,8 +190,8 @@ async def test_a_tail_cannot_begin_without_its_stream(own_nats: EmbeddedNats) ->
                 pass
 
 
-async def test_a_tail_does_not_pass_for_current_once_its_stream_is_another(own_nats: EmbeddedNats) -> None:
-    async with connected(own_nats.url) as broker:
+async def test_a_tail_does_not_pass_for_current_once_its_stream_is_another(own_nats: NatsServers) -> None:
+    async with connected(own_nats.settings()) as broker:
         await ensure_streams(broker)
         tail = StreamTail(broker, REQ, f"{LIVE}req.>", lambda _: None)
         await tail.__aenter__()
@@ -205,9 +205,9 @@ async def test_a_tail_does_not_pass_for_current_once_its_stream_is_another(own_n
             await tail.__aexit__(None, None, None)
 
 
-async def test_a_tail_waits_for_a_stream_that_is_gone_for_a_moment(own_nats: EmbeddedNats) -> None:
+async def test_a_tail_waits_for_a_stream_that_is_gone_for_a_moment(own_nats: NatsServers) -> None:
     """As after a restart, when a server may answer before it knows its streams."""
-    async with connected(own_nats.url) as broker:
+    async with connected(own_nats.settings()) as broker:
         await ensure_streams(broker)
         with structlog.testing.capture_logs() as logs:
             async with StreamTail(broker, REQ, f"{LIVE}req.>", lambda _: None) as tail:

@@ -10,23 +10,23 @@ import pytest
 import pytest_asyncio
 from cogreel.v1.queue_pb2 import PRIORITY_LOW
 
-from host.engines import EmbeddedNats
 from jobs import cursor
-from jobs.broker import Broker, BrokerSettings
+from jobs.broker import Broker
 from jobs.errors import CursorExpiredError, ReplicaBehindError, RequestNotFoundError, ShuttingDownError
 from jobs.merge import StateEvent
 from jobs.streams import ensure_streams
 from jobs.subjects import LOG, REQ, RequestKey, log_subject, states_filter
 from jobs.view import FEED_EVENTS
 from jobs.watch import CheckpointEvent, PositionEvent, read_entries, watch
+from tests.brokers import NatsServers
 from tests.jobs.replica import Replica, lines, next_state, replica_on, told, write
 from tests.jobs.requests import Request
-from tests.jobs.waiting import kill, until
+from tests.waiting import until
 
 
 @pytest_asyncio.fixture
-async def replica(nats: EmbeddedNats) -> AsyncIterator[Replica]:
-    async with replica_on(nats.url) as running:
+async def replica(nats: NatsServers) -> AsyncIterator[Replica]:
+    async with replica_on(nats.settings()) as running:
         yield running
 
 
@@ -93,7 +93,7 @@ async def test_watchers_who_come_during_a_burst_see_each_event_once(broker: Brok
 
 
 async def test_a_watcher_resumes_from_every_event_at_another_replica(
-    broker: Broker, replica: Replica, nats: EmbeddedNats
+    broker: Broker, replica: Replica, nats: NatsServers
 ) -> None:
     request = await Request.submit(broker)
     await request.claim()
@@ -101,12 +101,12 @@ async def test_a_watcher_resumes_from_every_event_at_another_replica(
     await request.claim(log_seq=request.record.log_seq)
     await request.complete(log_seq=await request.write_lines(lines(3)))
     events = [event async for event in replica.watch(request)]
-    async with replica_on(nats.url) as other:
+    async with replica_on(nats.settings()) as other:
         for index, event in enumerate(events):
             assert await other.watched(request, after=event) == told(events[index + 1 :])
 
 
-async def test_a_watch_survives_the_death_of_the_broker(broker: Broker, nats: EmbeddedNats, replica: Replica) -> None:
+async def test_a_watch_survives_the_death_of_the_broker(broker: Broker, nats: NatsServers, replica: Replica) -> None:
     request = await Request.submit(broker)
     watching = asyncio.create_task(replica.watched(request))
     await until(lambda: replica.view.watchers == 1)
@@ -114,7 +114,7 @@ async def test_a_watch_survives_the_death_of_the_broker(broker: Broker, nats: Em
     async with request.writer() as writer:
         write(writer, lines(100))
         await until(lambda: writer.last_seq > 0)
-        await kill(nats)
+        await nats.kill()
         write(writer, lines(100, first=101))
         await request.complete(log_seq=await writer.flush())
     assert await watching == ["QUEUED 0", "RUNNING 1", *lines(200), "COMPLETED 1"]
@@ -152,15 +152,15 @@ async def test_a_request_whose_lines_have_all_expired_still_comes_to_its_end(bro
     assert told(list(await read_entries(broker, request.key))) == ["truncated 1"]
 
 
-async def test_the_whole_log_may_be_lost_without_stopping_a_watcher(own_nats: EmbeddedNats) -> None:
+async def test_the_whole_log_may_be_lost_without_stopping_a_watcher(own_nats: NatsServers) -> None:
     """As when LOG, which is kept with fewer copies or on a smaller disk, had to be made anew."""
-    async with Broker(BrokerSettings(url=own_nats.url)) as broker:
+    async with Broker(own_nats.settings()) as broker:
         await ensure_streams(broker)
         request = await Request.submit(broker)
         await request.claim()
         await request.complete(log_seq=await request.write_lines(lines(5)))
         await broker.api(f"STREAM.DELETE.{LOG}", {})
-    async with replica_on(own_nats.url) as replica:
+    async with replica_on(own_nats.settings()) as replica:
         assert await replica.watched(request) == ["QUEUED 0", "RUNNING 1", "truncated 1", "COMPLETED 1"]
 
 
@@ -181,9 +181,9 @@ async def test_what_a_stopped_worker_still_writes_is_not_told_to_late_watchers(
     ]
 
 
-async def test_closing_the_view_sends_its_watchers_elsewhere(broker: Broker, nats: EmbeddedNats) -> None:
+async def test_closing_the_view_sends_its_watchers_elsewhere(broker: Broker, nats: NatsServers) -> None:
     request = await Request.submit(broker)
-    async with replica_on(nats.url) as closing, replica_on(nats.url) as staying:
+    async with replica_on(nats.settings()) as closing, replica_on(nats.settings()) as staying:
         streams = [closing.watch(request) for _ in range(20)]
         first = [await anext(stream) for stream in streams]
         waiting = [asyncio.create_task(next_state(stream, "COMPLETED")) for stream in streams]
@@ -196,17 +196,17 @@ async def test_closing_the_view_sends_its_watchers_elsewhere(broker: Broker, nat
         assert await staying.watched(request, after=first[0]) == ["RUNNING 1", "COMPLETED 1"]
 
 
-async def test_a_closing_view_still_tells_what_is_over(broker: Broker, nats: EmbeddedNats) -> None:
+async def test_a_closing_view_still_tells_what_is_over(broker: Broker, nats: NatsServers) -> None:
     request = await Request.submit(broker)
     await request.claim()
     await request.complete()
-    async with replica_on(nats.url) as closing:
+    async with replica_on(nats.settings()) as closing:
         closing.view.close()
         assert await closing.watched(request) == ["QUEUED 0", "RUNNING 1", "COMPLETED 1"]
 
 
-async def test_a_cursor_of_a_stream_that_was_made_anew_has_expired(own_nats: EmbeddedNats) -> None:
-    async with replica_on(own_nats.url) as before:
+async def test_a_cursor_of_a_stream_that_was_made_anew_has_expired(own_nats: NatsServers) -> None:
+    async with replica_on(own_nats.settings()) as before:
         request = await Request.submit(before.broker)
         async with aclosing(before.watch(request)) as stream:
             text = cursor.encode(
@@ -214,9 +214,9 @@ async def test_a_cursor_of_a_stream_that_was_made_anew_has_expired(own_nats: Emb
                 request_id=request.key.request_id,
                 stream_created=before.view.stream_created,
             )
-    async with Broker(BrokerSettings(url=own_nats.url)) as broker:
+    async with Broker(own_nats.settings()) as broker:
         await broker.api(f"STREAM.DELETE.{REQ}", {})
-    async with replica_on(own_nats.url) as after:
+    async with replica_on(own_nats.settings()) as after:
         with pytest.raises(CursorExpiredError):
             await anext(watch(after.view, request.key, cursor_text=text, checkpoint_s=30))
 
@@ -277,12 +277,12 @@ async def test_a_quiet_watcher_gets_checkpoints_to_resume_from(broker: Broker, r
     assert await replica.watched(request, after=checkpoint) == ["RUNNING 1", "COMPLETED 1"]
 
 
-async def test_a_view_that_comes_late_knows_every_request(broker: Broker, nats: EmbeddedNats, endpoint: str) -> None:
+async def test_a_view_that_comes_late_knows_every_request(broker: Broker, nats: NatsServers, endpoint: str) -> None:
     waiting = [await Request.submit(broker, endpoint=endpoint) for _ in range(300)]
     await waiting[0].claim()
     await waiting[1].claim()
     await waiting[1].release()
-    async with replica_on(nats.url) as late:
+    async with replica_on(nats.settings()) as late:
         projection = late.view.projection
         assert [projection.position(request.key) for request in waiting] == [None, *range(299)]
         assert late.view.caught_up

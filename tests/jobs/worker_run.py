@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, cast
 
@@ -15,7 +16,8 @@ from inference.supervisor import WorkerRun as ReportedRun
 from jobs.broker import Broker, BrokerSettings
 from jobs.control import answer_controls
 from jobs.deliveries import Deliveries
-from jobs.dispatch import Dispatcher, Lease
+from jobs.dispatch import Dispatcher
+from jobs.lease import Lease
 from jobs.record_pb2 import Worker
 from jobs.streams import ensure_consumers
 from jobs.subjects import REQ, RequestKey, consumer_name
@@ -28,9 +30,9 @@ class WorkerRun:
     With `obeys` unset it hears neither questions nor cancellations, as if its network let only some messages through.
     """
 
-    def __init__(self, nats_url: str, *endpoints: str, obeys: bool = True) -> None:
+    def __init__(self, settings: BrokerSettings, *endpoints: str, obeys: bool = True) -> None:
         self.incarnation = secrets.token_hex(8)
-        self.broker = Broker(BrokerSettings(url=nats_url, name=f"worker {self.incarnation}"))
+        self.broker = Broker(replace(settings, name=f"worker {self.incarnation}"))
         self.asked = 0
         self._endpoints = endpoints
         self._obeys = obeys
@@ -43,7 +45,7 @@ class WorkerRun:
             await ensure_consumers(self.broker, self._endpoints)
             self.deliveries = await stack.enter_async_context(Deliveries(self.broker, self._endpoints))
             worker = Worker(incarnation=self.incarnation, name=f"worker {self.incarnation}")
-            self.dispatcher = Dispatcher(self.broker, self.deliveries, worker)
+            self.dispatcher = await stack.enter_async_context(Dispatcher(self.broker, self.deliveries, worker))
             if self._obeys:
                 await stack.enter_async_context(
                     answer_controls(self.broker, self.incarnation, holds=self._holds, on_cancel=self.dispatcher.cancel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from cogreel.v1 import admin_pb2, admin_pb2_grpc, queue_pb2
+from cogreel.v1 import queue_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -114,12 +114,3 @@ async def test_reflection_lists_the_services(deployment: Deployment) -> None:
             names = {service.name for service in answer.list_services_response.service}
             assert {"cogreel.v1.QueueService", "cogreel.v1.StorageService", "cogreel.v1.AdminService"} <= names
             break
-
-
-async def test_what_is_typed_and_not_served_yet_says_so(deployment: Deployment) -> None:
-    port = await deployment.service()
-    caller = await deployment.caller(port)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        admin = admin_pb2_grpc.AdminServiceStub(channel)
-        error = await refused(admin.ListModels(admin_pb2.ListModelsRequest(), metadata=caller.metadata))
-        assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")

@@ -16,7 +16,7 @@ from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, RequestState
 
 from files import ObjectStore
 from jobs import states
-from jobs.broker import Broker, BrokerSettings
+from jobs.broker import Broker
 from jobs.publisher import Applied, Lost, leader_state, publish_transition
 from jobs.record_pb2 import Record, Worker
 from jobs.subjects import RequestKey
@@ -48,7 +48,7 @@ async def repeated(call: Callable[[], Awaitable[_T]]) -> _T:
 
 
 async def test_two_publishers_never_both_win(cluster: ThreeNats) -> None:
-    settings = BrokerSettings(url=cluster.url, replicas=3)
+    settings = cluster.settings()
     async with Broker(settings) as one, Broker(settings) as two:
 
         async def race(brokers: tuple[Broker, Broker]) -> None:
@@ -88,7 +88,7 @@ async def test_two_publishers_never_both_win(cluster: ThreeNats) -> None:
 
 
 async def test_a_killed_leader_loses_nothing_that_was_acknowledged(cluster: ThreeNats, store: ObjectStore) -> None:
-    async with Deployment(BrokerSettings(url=cluster.url, replicas=3), store) as deployment:
+    async with Deployment(cluster.settings(), store) as deployment:
         caller = await deployment.caller(await deployment.service())
         other = await deployment.caller(await deployment.service(), tenant=caller.tenant)
         await deployment.worker(step_s=0.002)
@@ -104,7 +104,7 @@ async def test_a_killed_leader_loses_nothing_that_was_acknowledged(cluster: Thre
 
         async def kill() -> None:
             await killed.wait()
-            await cluster.kill_leader()
+            await cluster.kill()
 
         async with asyncio.timeout(50):
             await asyncio.gather(submit_all(), kill())

@@ -5,46 +5,27 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
-import pytest_asyncio
 from cogreel.v1.queue_pb2 import RequestState
 from grpc_health.v1 import health_pb2
 
 from files import ObjectStore, ObjectStoreSettings
-from host.engines import EmbeddedNats, EmbeddedS3
-from jobs.broker import BrokerSettings
+from host.engines import EmbeddedS3
+from tests.brokers import NatsServers
 from tests.deployment import Deployment, eventually
 from tests.errors import refused
 
 
-@pytest_asyncio.fixture
-async def own_nats(tmp_path: Path) -> AsyncIterator[EmbeddedNats]:
-    """A broker that a test may stop."""
-    async with EmbeddedNats(tmp_path) as engine:
-        yield engine
-
-
-async def paused(pid: int | None) -> None:
-    """Stop a process from answering, without ending it."""
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-
-
 async def test_calls_fail_as_unavailable_while_the_broker_is_silent_and_work_again_after(
-    own_nats: EmbeddedNats, store: ObjectStore
+    own_nats: NatsServers, store: ObjectStore
 ) -> None:
-    async with Deployment(BrokerSettings(url=own_nats.url), store) as deployment:
+    async with Deployment(own_nats.settings(), store) as deployment:
         caller = await deployment.caller(await deployment.service())
         submitted = await caller.submit()
-        await paused(own_nats.pid)
-        try:
+        with own_nats.silent():
             error = await refused(caller.status(submitted.request_id))
-        finally:
-            assert own_nats.pid is not None
-            os.kill(own_nats.pid, signal.SIGCONT)
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "QUEUE_UNAVAILABLE")
         assert error.retry_after_s is not None
         assert error.retry_after_s > 0
@@ -58,8 +39,8 @@ async def test_calls_fail_as_unavailable_while_the_broker_is_silent_and_work_aga
         await eventually(answers, bool)
 
 
-async def test_a_killed_broker_loses_nothing_and_everything_goes_on(own_nats: EmbeddedNats, store: ObjectStore) -> None:
-    async with Deployment(BrokerSettings(url=own_nats.url), store) as deployment:
+async def test_a_killed_broker_loses_nothing_and_everything_goes_on(own_nats: NatsServers, store: ObjectStore) -> None:
+    async with Deployment(own_nats.settings(), store) as deployment:
         caller = await deployment.caller(await deployment.service())
         await deployment.worker(step_s=0.05)
         running = (await caller.submit(steps=50)).request_id
@@ -67,8 +48,7 @@ async def test_a_killed_broker_loses_nothing_and_everything_goes_on(own_nats: Em
         await caller.reaches(running, RequestState.REQUEST_STATE_RUNNING)
         stream = caller.watch(running)
         events = [await anext(stream) for _ in range(5)]
-        assert own_nats.pid is not None
-        os.kill(own_nats.pid, signal.SIGKILL)
+        await own_nats.kill()
         submitted_during = await caller.submit("during the outage", idempotency_key=secrets.token_hex(8))
         for request_id in [running, *queued, submitted_during.request_id]:
             assert await caller.ended(request_id) == RequestState.REQUEST_STATE_COMPLETED
@@ -78,8 +58,8 @@ async def test_a_killed_broker_loses_nothing_and_everything_goes_on(own_nats: Em
         assert (await caller.status(running)).status.attempt == 1
 
 
-async def test_health_of_the_queue_follows_the_broker(own_nats: EmbeddedNats, store: ObjectStore) -> None:
-    async with Deployment(BrokerSettings(url=own_nats.url), store) as deployment:
+async def test_health_of_the_queue_follows_the_broker(own_nats: NatsServers, store: ObjectStore) -> None:
+    async with Deployment(own_nats.settings(), store) as deployment:
         port = await deployment.service()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             check = channel.unary_unary(
@@ -93,18 +73,12 @@ async def test_health_of_the_queue_follows_the_broker(own_nats: EmbeddedNats, st
                 return int(answer.status)
 
             await eventually(status, lambda seen: seen == health_pb2.HealthCheckResponse.SERVING)
-            await paused(own_nats.pid)
-            try:
+            with own_nats.silent():
                 await eventually(status, lambda seen: seen == health_pb2.HealthCheckResponse.NOT_SERVING)
-            finally:
-                assert own_nats.pid is not None
-                os.kill(own_nats.pid, signal.SIGCONT)
             await eventually(status, lambda seen: seen == health_pb2.HealthCheckResponse.SERVING)
 
 
-async def test_a_store_that_is_away_when_the_video_is_done_is_waited_for(
-    own_nats: EmbeddedNats, tmp_path: Path
-) -> None:
+async def test_a_store_that_is_away_when_the_video_is_done_is_waited_for(own_nats: NatsServers, tmp_path: Path) -> None:
     async with EmbeddedS3(tmp_path / "own") as s3:
         store = ObjectStore(
             ObjectStoreSettings(
@@ -116,7 +90,7 @@ async def test_a_store_that_is_away_when_the_video_is_done_is_waited_for(
             )
         )
         await store.ensure_bucket()
-        async with Deployment(BrokerSettings(url=own_nats.url), store) as deployment:
+        async with Deployment(own_nats.settings(), store) as deployment:
             caller = await deployment.caller(await deployment.service())
             await deployment.worker()
             assert s3.pid is not None

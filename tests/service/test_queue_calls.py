@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 
 import grpc
 import psutil
 import pytest
-import pytest_asyncio
 from cogreel.v1 import queue_pb2
 from cogreel.v1.queue_pb2 import PRIORITY_LOW, RequestState, WatchStatusResponse
 
-from files import ObjectStore
 from host.engines import EmbeddedS3
-from jobs.broker import BrokerSettings
 from tests.deployment import Caller, Deployment, fetch
 from tests.errors import refused
-
-
-@pytest_asyncio.fixture
-async def deployment(brokers: BrokerSettings, store: ObjectStore) -> AsyncIterator[Deployment]:
-    """On one broker and on three."""
-    async with Deployment(brokers, store) as running:
-        yield running
 
 
 def numbered(events: list[WatchStatusResponse]) -> list[tuple[str, int]]:

@@ -9,6 +9,7 @@ import click
 
 from cogreel.cli.generate import submission_hint, tell_how_to_go_on
 from cogreel.cli.options import submission_parameters
+from cogreel.cli.request_id import RequestId
 from cogreel.cli.saving import check_output, print_json, print_video, save
 from cogreel.cli.session import Session, pass_session
 
@@ -37,7 +38,7 @@ def submit(session: Session, *, endpoint: str | None, as_json: bool, **options: 
 
 
 @click.command()
-@click.argument("request_id")
+@click.argument("request_id", type=RequestId())
 @click.option("--cursor", help="Begin after the update that had this cursor.")
 @_json
 @pass_session
@@ -69,7 +70,7 @@ def watch(session: Session, request_id: str, cursor: str | None, *, as_json: boo
 
 
 @click.command()
-@click.argument("request_id")
+@click.argument("request_id", type=RequestId())
 @click.option("--logs", is_flag=True, help="Print the log lines so far as well.")
 @_json
 @pass_session
@@ -95,7 +96,7 @@ def status(session: Session, request_id: str, *, logs: bool, as_json: bool) -> N
 
 
 @click.command()
-@click.argument("request_id")
+@click.argument("request_id", type=RequestId("COMPLETED"))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Download the video to this file.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @_json
@@ -117,7 +118,7 @@ def result(session: Session, request_id: str, *, output: Path | None, force: boo
 
 
 @click.command()
-@click.argument("request_id")
+@click.argument("request_id", type=RequestId("QUEUED", "RUNNING"))
 @_json
 @pass_session
 def cancel(session: Session, request_id: str, *, as_json: bool) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import click
 
 import cogreel
+from cogreel.cli.completion import completion
 from cogreel.cli.exit_codes import ExitCode
 from cogreel.cli.generate import generate
+from cogreel.cli.listing import list_requests
+from cogreel.cli.logs import logs
+from cogreel.cli.opening import open_video
 from cogreel.cli.requests import cancel, result, status, submit, watch
 from cogreel.cli.session import Session
 from cogreel.cli.uploads import upload
@@ -84,5 +88,17 @@ def main(ctx: click.Context, address: str, api_key: str | None, ca_file: str | N
     ctx.obj = Session(address, api_key, ca_file, retry_timeout_s)
 
 
-for _command in (generate, submit, watch, status, result, cancel, upload):
+for _command in (
+    generate,
+    submit,
+    list_requests,
+    watch,
+    status,
+    logs,
+    result,
+    open_video,
+    cancel,
+    upload,
+    completion,
+):
     main.add_command(_command)

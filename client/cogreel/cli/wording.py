@@ -115,7 +115,10 @@ def _log_text(level: str, message: str) -> str:
 
 def status_rows(status: RequestStatus) -> list[tuple[str, str]]:
     """A status as label and value, a row each."""
-    rows = [("request", status.request_id), ("endpoint", status.endpoint), ("state", state(status))]
+    rows = [("request", status.request_id)]
+    if status.title:
+        rows.append(("prompt", printable(status.title)))
+    rows += [("endpoint", status.endpoint), ("state", state(status))]
     if status.HasField("progress"):
         progress = status.progress
         eta_s = progress.eta.ToTimedelta().total_seconds() if progress.HasField("eta") else None

@@ -77,7 +77,9 @@ Global___InputKind: _TypeAlias = InputKind  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
-    """Limits bound what a tenant may use. What is left out is not bounded."""
+    """Limits bound what a tenant may use. What is left out is not bounded. They stand on keys and count for the tenant: of
+    each limit the strictest counts among those keys of the tenant that work at the moment.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -148,11 +150,11 @@ class ApiKey(_message.Message):
 
     @_builtins.property
     def revoked(self) -> _timestamp_pb2.Timestamp:
-        """revoked is when it stops or stopped working, if it was revoked."""
+        """revoked is when it stops or stopped working, if it was revoked. It may lie ahead, after a rotation."""
 
     @_builtins.property
     def limits(self) -> Global___Limits:
-        """limits bound the tenant."""
+        """limits bound the tenant, together with those of its other keys: the strictest count."""
 
     def __init__(
         self,
@@ -187,7 +189,7 @@ class CreateApiKeyRequest(_message.Message):
     """role is what the key may do. Left out, it is caller."""
     @_builtins.property
     def limits(self) -> Global___Limits:
-        """limits bound the tenant."""
+        """limits bound the tenant, together with those of its other keys: the strictest count."""
 
     def __init__(
         self,
@@ -338,7 +340,7 @@ class RotateApiKeyRequest(_message.Message):
     """key_id is the public part of the key."""
     @_builtins.property
     def grace(self) -> _duration_pb2.Duration:
-        """grace is how long the old key goes on working. Left out, it stops at once."""
+        """grace is how long the old key goes on working, up to 365 days. Left out, it stops at once."""
 
     def __init__(
         self,
@@ -448,9 +450,9 @@ class Worker(_message.Message):
     device: _builtins.str
     """device is cpu, cuda:N or simulated."""
     device_memory_bytes: _builtins.int
-    """device_memory_bytes is the memory of the device."""
+    """device_memory_bytes is the memory of the device: of the machine for cpu, and 0 for simulated."""
     request_id: _builtins.str
-    """request_id is what it works on; empty when idle."""
+    """request_id is what its device works on; empty when idle. Earlier requests may still be encoded and stored."""
     version: _builtins.str
     """version is the program's."""
     draining: _builtins.bool
@@ -667,7 +669,7 @@ class GetQueueOverviewResponse(_message.Message):
     QUEUES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueCounts]:
-        """queues are sorted by endpoint and priority."""
+        """queues are sorted by endpoint and priority: those of all endpoints served, and others in which something is."""
 
     def __init__(
         self,
@@ -706,7 +708,9 @@ class QueueCounts(_message.Message):
     """running has a device."""
     @_builtins.property
     def oldest(self) -> _duration_pb2.Duration:
-        """oldest is how long the first in the queue has waited."""
+        """oldest is how long the queued one that was accepted first has waited; held ones do not count. Left out where none
+        is queued.
+        """
 
     def __init__(
         self,

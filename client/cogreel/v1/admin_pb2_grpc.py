@@ -102,7 +102,8 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RevokeApiKey(self, request, context):
-        """RevokeApiKey makes a key useless, at every replica within a second.
+        """RevokeApiKey makes a key useless, at every replica within a second, also one that has a grace time. Revoking again
+        changes nothing. A key_id that is none of ours is INVALID_INPUT.
 
         It fails with INVALID_ARGUMENT (INVALID_INPUT) or UNAVAILABLE (QUEUE_UNAVAILABLE).
         """
@@ -111,7 +112,8 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RotateApiKey(self, request, context):
-        """RotateApiKey makes a key with the same tenant, role and limits, and revokes the old one after a grace time.
+        """RotateApiKey makes a key with the same tenant, role and limits, and revokes the old one after a grace time. A key
+        that was to stop earlier stops when it was to; one that has stopped cannot be rotated (INVALID_INPUT).
 
         It fails as RevokeApiKey does.
         """
@@ -120,7 +122,7 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListWorkers(self, request, context):
-        """ListWorkers asks all workers what they are and what they do.
+        """ListWorkers asks all workers what they are and what they do, and returns those that answer within a second.
 
         It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
         """
@@ -145,7 +147,8 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRequest(self, request, context):
-        """DeleteRequest erases everything of one request: records, log, files. A request that still runs is cancelled first.
+        """DeleteRequest erases everything of one request: records, log, files. A request that still runs is cancelled first,
+        and its worker is given up to 10 s to stop. It may be repeated; NOT_FOUND means that nothing is there any more.
 
         It fails with NOT_FOUND (REQUEST_NOT_FOUND) or UNAVAILABLE (QUEUE_UNAVAILABLE, STORE_UNAVAILABLE).
         """

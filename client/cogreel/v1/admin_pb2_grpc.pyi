@@ -46,17 +46,19 @@ class AdminServiceStub:
     It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
     """
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RevokeApiKeyRequest, _admin_pb2.RevokeApiKeyResponse]
-    """RevokeApiKey makes a key useless, at every replica within a second.
+    """RevokeApiKey makes a key useless, at every replica within a second, also one that has a grace time. Revoking again
+    changes nothing. A key_id that is none of ours is INVALID_INPUT.
 
     It fails with INVALID_ARGUMENT (INVALID_INPUT) or UNAVAILABLE (QUEUE_UNAVAILABLE).
     """
     RotateApiKey: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RotateApiKeyRequest, _admin_pb2.RotateApiKeyResponse]
-    """RotateApiKey makes a key with the same tenant, role and limits, and revokes the old one after a grace time.
+    """RotateApiKey makes a key with the same tenant, role and limits, and revokes the old one after a grace time. A key
+    that was to stop earlier stops when it was to; one that has stopped cannot be rotated (INVALID_INPUT).
 
     It fails as RevokeApiKey does.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListWorkersRequest, _admin_pb2.ListWorkersResponse]
-    """ListWorkers asks all workers what they are and what they do.
+    """ListWorkers asks all workers what they are and what they do, and returns those that answer within a second.
 
     It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
     """
@@ -68,7 +70,8 @@ class AdminServiceStub:
     It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
     """
     DeleteRequest: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeleteRequestRequest, _admin_pb2.DeleteRequestResponse]
-    """DeleteRequest erases everything of one request: records, log, files. A request that still runs is cancelled first.
+    """DeleteRequest erases everything of one request: records, log, files. A request that still runs is cancelled first,
+    and its worker is given up to 10 s to stop. It may be repeated; NOT_FOUND means that nothing is there any more.
 
     It fails with NOT_FOUND (REQUEST_NOT_FOUND) or UNAVAILABLE (QUEUE_UNAVAILABLE, STORE_UNAVAILABLE).
     """
@@ -91,17 +94,19 @@ class AdminServiceAsyncStub(AdminServiceStub):
     It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
     """
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.RevokeApiKeyRequest, _admin_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
-    """RevokeApiKey makes a key useless, at every replica within a second.
+    """RevokeApiKey makes a key useless, at every replica within a second, also one that has a grace time. Revoking again
+    changes nothing. A key_id that is none of ours is INVALID_INPUT.
 
     It fails with INVALID_ARGUMENT (INVALID_INPUT) or UNAVAILABLE (QUEUE_UNAVAILABLE).
     """
     RotateApiKey: _aio.UnaryUnaryMultiCallable[_admin_pb2.RotateApiKeyRequest, _admin_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
-    """RotateApiKey makes a key with the same tenant, role and limits, and revokes the old one after a grace time.
+    """RotateApiKey makes a key with the same tenant, role and limits, and revokes the old one after a grace time. A key
+    that was to stop earlier stops when it was to; one that has stopped cannot be rotated (INVALID_INPUT).
 
     It fails as RevokeApiKey does.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListWorkersRequest, _admin_pb2.ListWorkersResponse]  # type: ignore[assignment]
-    """ListWorkers asks all workers what they are and what they do.
+    """ListWorkers asks all workers what they are and what they do, and returns those that answer within a second.
 
     It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
     """
@@ -113,7 +118,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
     """
     DeleteRequest: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeleteRequestRequest, _admin_pb2.DeleteRequestResponse]  # type: ignore[assignment]
-    """DeleteRequest erases everything of one request: records, log, files. A request that still runs is cancelled first.
+    """DeleteRequest erases everything of one request: records, log, files. A request that still runs is cancelled first,
+    and its worker is given up to 10 s to stop. It may be repeated; NOT_FOUND means that nothing is there any more.
 
     It fails with NOT_FOUND (REQUEST_NOT_FOUND) or UNAVAILABLE (QUEUE_UNAVAILABLE, STORE_UNAVAILABLE).
     """
@@ -151,7 +157,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.RevokeApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.RevokeApiKeyResponse, _abc.Awaitable[_admin_pb2.RevokeApiKeyResponse]]:
-        """RevokeApiKey makes a key useless, at every replica within a second.
+        """RevokeApiKey makes a key useless, at every replica within a second, also one that has a grace time. Revoking again
+        changes nothing. A key_id that is none of ours is INVALID_INPUT.
 
         It fails with INVALID_ARGUMENT (INVALID_INPUT) or UNAVAILABLE (QUEUE_UNAVAILABLE).
         """
@@ -162,7 +169,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.RotateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.RotateApiKeyResponse, _abc.Awaitable[_admin_pb2.RotateApiKeyResponse]]:
-        """RotateApiKey makes a key with the same tenant, role and limits, and revokes the old one after a grace time.
+        """RotateApiKey makes a key with the same tenant, role and limits, and revokes the old one after a grace time. A key
+        that was to stop earlier stops when it was to; one that has stopped cannot be rotated (INVALID_INPUT).
 
         It fails as RevokeApiKey does.
         """
@@ -173,7 +181,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.ListWorkersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ListWorkersResponse, _abc.Awaitable[_admin_pb2.ListWorkersResponse]]:
-        """ListWorkers asks all workers what they are and what they do.
+        """ListWorkers asks all workers what they are and what they do, and returns those that answer within a second.
 
         It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
         """
@@ -203,7 +211,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.DeleteRequestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.DeleteRequestResponse, _abc.Awaitable[_admin_pb2.DeleteRequestResponse]]:
-        """DeleteRequest erases everything of one request: records, log, files. A request that still runs is cancelled first.
+        """DeleteRequest erases everything of one request: records, log, files. A request that still runs is cancelled first,
+        and its worker is given up to 10 s to stop. It may be repeated; NOT_FOUND means that nothing is there any more.
 
         It fails with NOT_FOUND (REQUEST_NOT_FOUND) or UNAVAILABLE (QUEUE_UNAVAILABLE, STORE_UNAVAILABLE).
         """

@@ -546,6 +546,7 @@ class RequestStatus(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     WEBHOOK_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """request_id is the request's UUID."""
     endpoint: _builtins.str
@@ -566,6 +567,8 @@ class RequestStatus(_message.Message):
     """seed is the seed that is used: the caller's, or the one that was drawn."""
     held: _builtins.bool
     """held is true while it waits for the tenant's own running limit rather than for a worker."""
+    title: _builtins.str
+    """title is the beginning of the prompt, for lists: one line of at most 80 characters."""
     @_builtins.property
     def progress(self) -> Global___Progress:
         """progress is how far the running attempt is."""
@@ -614,10 +617,11 @@ class RequestStatus(_message.Message):
         seed: _builtins.int = ...,
         held: _builtins.bool = ...,
         webhook: Global___WebhookDelivery | None = ...,
+        title: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "failure", b"failure", "finished_time", b"finished_time", "position", b"position", "progress", b"progress", "queued_time", b"queued_time", "started_time", b"started_time", "webhook", b"webhook"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "attempt", b"attempt", "endpoint", b"endpoint", "failed_attempts", b"failed_attempts", "failure", b"failure", "finished_time", b"finished_time", "held", b"held", "max_attempts", b"max_attempts", "position", b"position", "priority", b"priority", "progress", b"progress", "queued_time", b"queued_time", "request_id", b"request_id", "seed", b"seed", "started_time", b"started_time", "state", b"state", "webhook", b"webhook", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_position", b"_position", "attempt", b"attempt", "endpoint", b"endpoint", "failed_attempts", b"failed_attempts", "failure", b"failure", "finished_time", b"finished_time", "held", b"held", "max_attempts", b"max_attempts", "position", b"position", "priority", b"priority", "progress", b"progress", "queued_time", b"queued_time", "request_id", b"request_id", "seed", b"seed", "started_time", b"started_time", "state", b"state", "title", b"title", "webhook", b"webhook", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__position: _TypeAlias = _typing.Literal["position"]  # noqa: Y015
     _WhichOneofArgType__position: _TypeAlias = _typing.Literal["_position", b"_position"]  # noqa: Y015

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-
-from host.engines import EmbeddedNats
 
 _T = TypeVar("_T")
 _POLL_S = 0.01
@@ -27,18 +23,3 @@ async def seen(look: Callable[[], Awaitable[_T]], accept: Callable[[_T], bool], 
         while not accept(found := await look()):  # noqa: ASYNC110 - as above
             await asyncio.sleep(_POLL_S)
     return found
-
-
-async def kill(nats: EmbeddedNats) -> None:
-    """Kill the server; its keeper starts it again."""
-    pid = nats.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    await until(lambda: nats.pid != pid)
-
-
-async def kill_and_await_restart(nats: EmbeddedNats) -> None:
-    """Kill the server, and wait until it answers again."""
-    await kill(nats)
-    await until(lambda: nats.pid is not None)
-    await nats.wait_ready()

@@ -1,0 +1,99 @@
+"""An open channel to the service: its lifetime, and its calls with their retries. The clients are built on it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from cogreel.connection import CHANNEL_OPTIONS, Connection
+from cogreel.error_details import error_from_rpc
+from cogreel.errors import CogReelError
+from cogreel.notebook import play_results_in_ipython
+from cogreel.retry import OnRetry, Retrying, RetryPolicy
+
+_Response = TypeVar("_Response", bound=Message)
+
+
+class Channel:
+    """A channel that threads may share."""
+
+    def __init__(
+        self,
+        address: str | None = None,
+        api_key: str | None = None,
+        *,
+        ca_file: str | os.PathLike[str] | None = None,
+        retry_timeout_s: float = 60.0,
+        on_retry: OnRetry | None = None,
+    ) -> None:
+        """Prepare a connection; it is opened by the first call.
+
+        Args:
+            address: `https://host:port` for TLS, `host:port` for plaintext. Left out, it is COGREEL_ADDRESS, else
+                `localhost:50051`.
+            api_key: left out, it is COGREEL_API_KEY.
+            ca_file: PEM file of the certificate authorities to trust instead of the public ones. Left out, it is
+                COGREEL_CA_FILE.
+            retry_timeout_s: how long one call may take, retries included; a watch goes on for as long as messages
+                come, and waits this long for the service to come back.
+            on_retry: called with the error and the pause in seconds, before each pause.
+
+        Raises:
+            ValueError: the address, the key or the timeout makes no sense.
+            OSError: the CA file cannot be read.
+        """
+        play_results_in_ipython()
+        connection = Connection.resolve(address, api_key, ca_file)
+        self._policy = RetryPolicy(retry_timeout_s, on_retry=on_retry)
+        self._metadata = connection.metadata
+        self._closed = False
+        self._channel = (
+            grpc.secure_channel(connection.target, connection.tls_credentials(), CHANNEL_OPTIONS)
+            if connection.secure
+            else grpc.insecure_channel(connection.target, CHANNEL_OPTIONS)
+        )
+
+    def close(self) -> None:
+        """Close the connection; calls that are still open in other threads fail."""
+        self._closed = True
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(
+        self,
+        method: Callable[..., _Response],
+        request: Message,
+        request_id: str | None = None,
+    ) -> _Response:
+        """One call, repeated while that is safe and may help; `request_id` is the request that it is about."""
+        retrying = Retrying(self._policy)
+        while True:
+            try:
+                return method(request, metadata=self._metadata, timeout=retrying.remaining_s)
+            except grpc.RpcError as rpc_error:
+                pause_s = retrying.delay_after(self._failure(rpc_error, request_id))
+            time.sleep(pause_s)
+
+    def _failure(self, rpc_error: grpc.RpcError, request_id: str | None) -> CogReelError:
+        """What failed, for retries to judge.
+
+        Raises:
+            CogReelError: what failed, where this channel has been closed: there is nothing to retry.
+        """
+        error = error_from_rpc(rpc_error, request_id=request_id)
+        if self._closed:
+            raise error from rpc_error
+        return error

@@ -1,0 +1,3 @@
+module cogreel.example/caller
+
+go 1.19
