@@ -9,17 +9,23 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 
 import structlog
+from minio.error import S3Error
+from prometheus_client import CollectorRegistry
 
 from files import ObjectStore, StoreUnavailableError
 from host.logs import configure_logs
+from host.metrics import take_part
 from host.settings import Settings, read_settings
 from host.signals import stop_event
+from host.tracing import traced
 from inference.device_memory import device_memory_bytes
 from inference.loading import CardMismatchError, ModelSettings, card_for, cards_served, load, model_name, model_of
+from inference.metrics import WorkerMetrics
 from inference.model import DeviceError, VideoModel
 from inference.render import FrameDoubler
 from inference.rife import RifeWeightsError
@@ -30,14 +36,24 @@ from inference.worker import DeviceLostError, VideoWorker, WorkerSettings
 from jobs.broker import Broker
 from jobs.cards import CardError
 from jobs.errors import BrokerUnavailableError
+from jobs.metrics import QueueMetrics
 
 MISCONFIGURED = 78  # EX_CONFIG of sysexits.h
 Loaded = tuple[VideoModel, FrameDoubler, tuple[str, ...]]
 DEVICE_LOST = 70  # EX_SOFTWARE
 SWITCH_INTERVAL_S = 0.0005  # 5 ms by default, for which a thread that prepares or encodes frames can hold up the loop
 STARTED = datetime.now(UTC)
+SAMPLE_EVERY_S = 2.0
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessMetrics:
+    """What this process counts, of its device and of the queue."""
+
+    worker: WorkerMetrics
+    queue: QueueMetrics
 
 
 class Reports:
@@ -79,7 +95,9 @@ def load_model(settings: Settings, device: str) -> Loaded:
     return video_model, doubler, tuple(name for name, served in cards.items() if model_of(served) == model_of(card))
 
 
-async def work(settings: Settings, incarnation: str, device: str, loaded: Loaded, reports: Reports) -> None:
+async def work(
+    settings: Settings, incarnation: str, device: str, loaded: Loaded, reports: Reports, *, metrics: ProcessMetrics
+) -> None:
     """Work off requests until SIGTERM.
 
     Raises:
@@ -88,9 +106,10 @@ async def work(settings: Settings, incarnation: str, device: str, loaded: Loaded
     """
     stopped = stop_event()
     model, doubler, endpoints = loaded
-    async with Broker(settings.broker(f"worker {device}")) as broker:
+    async with Broker(settings.broker(f"worker {device}"), metrics.queue) as broker:
         store = ObjectStore(settings.store())
         await store.ensure_bucket()
+        metrics.worker.store_answered(up=True)
         worker = VideoWorker(
             WorkerSettings(
                 incarnation=incarnation,
@@ -107,17 +126,24 @@ async def work(settings: Settings, incarnation: str, device: str, loaded: Loaded
             model,
             doubler,
             on_leases=lambda replies: reports.send(leases_report(replies)),
+            metrics=metrics.worker,
         )
 
         async def drain_when_stopped() -> None:
             await stopped.wait()
             worker.drain()
 
-        drainer = asyncio.create_task(drain_when_stopped())
+        async def sample() -> None:
+            while True:
+                metrics.worker.sample(broker_up=broker.connected)
+                await asyncio.sleep(SAMPLE_EVERY_S)
+
+        beside = [asyncio.create_task(drain_when_stopped()), asyncio.create_task(sample())]
         try:
             await worker.run(on_ready=lambda: reports.send(ready_report()))
         finally:
-            drainer.cancel()
+            for task in beside:
+                task.cancel()
 
 
 def main() -> int:
@@ -127,11 +153,18 @@ def main() -> int:
     configure_logs(settings.log_format, settings.log_level)
     device = os.environ["COGREEL_DEVICE"]
     structlog.contextvars.bind_contextvars(device=device)
+    place, registry = take_part(os.environ), CollectorRegistry()
+    metrics = ProcessMetrics(WorkerMetrics(registry, worker=place, device=device), QueueMetrics(registry))
     try:
         loaded = load_model(settings, device)
-        asyncio.run(work(settings, os.environ["COGREEL_INCARNATION"], device, loaded, Reports(os.environ)))
+        incarnation = os.environ["COGREEL_INCARNATION"]
+        with traced("worker", f"{settings.worker_name}/{device}/{incarnation}"):
+            asyncio.run(work(settings, incarnation, device, loaded, Reports(os.environ), metrics=metrics))
     except (CardError, CardMismatchError, ModelLoadError, RifeWeightsError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what an operator reads first
+        return MISCONFIGURED
+    except S3Error as error:
+        print(f"error: the object store refused: {error.code}, {error.message}", file=sys.stderr)  # noqa: T201 - as above
         return MISCONFIGURED
     except (DeviceError, DeviceLostError, BrokerUnavailableError, StoreUnavailableError) as error:
         _log.error("worker.stopped", cause=str(error))

@@ -25,6 +25,7 @@ from host.children import ChildSpec, KeptChild
 from host.engines import EmbeddedNats, EmbeddedS3
 from host.engines.errors import PortInUseError
 from host.engines.ports import choose_ports, is_free
+from host.metrics import Address, pool_metrics
 from host.settings import HOSTED_ENDPOINT, Settings, read_settings
 from host.worker_pool import WorkerPool
 from inference.loading import SMALL
@@ -69,6 +70,8 @@ class Running:
     data_dir: Path
     pids: Callable[[], dict[str, int]]
     wait: Callable[[], asyncio.Future[None]]
+    metrics: dict[str, str]
+    """URLs of the metrics of the service and of the workers, if they are served."""
 
     def as_json(self) -> str:
         """The content of the ready file."""
@@ -79,6 +82,7 @@ class Running:
                 "nats": self.nats,
                 "api_key": self.api_key,
                 "data_dir": str(self.data_dir),
+                "metrics": self.metrics,
                 "pids": self.pids(),
             },
             indent=2,
@@ -138,6 +142,7 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
         await stack.enter_async_context(nats)
         await stack.enter_async_context(s3)
         port = _grpc_port(options.port)
+        service_metrics, workers_metrics = _metrics_addresses(settings.metrics_listen)
         settings = settings.model_copy(
             update={
                 "nats_url": SecretStr(nats.url),
@@ -145,6 +150,7 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
                 "s3_access_key": s3.access_key,
                 "s3_secret_key": SecretStr(s3.secret_key),
                 "listen": f"127.0.0.1:{port}",
+                "metrics_listen": str(service_metrics or ""),
                 "log_format": "json" if settings.log_format == "auto" else settings.log_format,
             }
         )
@@ -167,7 +173,8 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
         say("starting the service")
         await stack.enter_async_context(service)
         say(f"loading the model {settings.model if settings.devices != 'simulated' else 'simulated'}")
-        pool = await stack.enter_async_context(WorkerPool(settings, broker, logs=logs))
+        metrics = stack.enter_context(pool_metrics(workers_metrics))
+        pool = await stack.enter_async_context(WorkerPool(settings, broker, metrics=metrics, logs=logs))
 
         def pids() -> dict[str, int]:
             own = {"up": os.getpid(), "nats": nats.pid, "s3": s3.pid, "service": service.pid}
@@ -186,6 +193,7 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
             data_dir=data_dir,
             pids=pids,
             wait=lambda: asyncio.ensure_future(wait()),
+            metrics={"service": service_metrics.url, "workers": metrics.url} if service_metrics and metrics.url else {},
         )
         if options.ready_file is not None:
             await stack.enter_async_context(_ready_file(options.ready_file, running))
@@ -207,6 +215,15 @@ def _grpc_port(asked: int) -> int:
     if not is_free(asked):
         raise PortInUseError(asked)
     return asked
+
+
+def _metrics_addresses(listen: str) -> tuple[Address | None, Address | None]:
+    """Where the service and the workers serve their metrics: the address that was asked for, and the next port."""
+    asked = Address.parse(listen)
+    if asked is None:
+        return None, None
+    ports = [asked.port, asked.port + 1] if asked.port else list(choose_ports(["service", "workers"]).values())
+    return Address(asked.host, ports[0]), Address(asked.host, ports[1])
 
 
 async def _api_key(broker: Broker, data_dir: Path) -> str:

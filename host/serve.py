@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 
 from cogreel.v1.admin_pb2 import ModelCard
 
 from files import ObjectStore
+from host.metrics import Address, metrics_served, process_registry
 from host.settings import Settings
 from host.signals import stop_event, until_stopped
+from host.tracing import traced
 from jobs.broker import Broker
+from jobs.metrics import QueueMetrics
+from service.metrics import ServiceMetrics
 from service.server import serving
 
 RETRY_S = 1.0
@@ -52,7 +57,10 @@ async def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, cards: dict[str, ModelCard]) -> None:
-    async with Broker(settings.broker("service")) as broker:
-        store = ObjectStore(settings.store())
-        async with serving(settings.server(), broker, store, cards):
-            await asyncio.Event().wait()
+    registry = process_registry()
+    address = Address.parse(settings.metrics_listen)
+    with traced("service", socket.gethostname()), metrics_served(address, registry):
+        async with Broker(settings.broker("service"), QueueMetrics(registry)) as broker:
+            store = ObjectStore(settings.store())
+            async with serving(settings.server(), broker, store, cards, metrics=ServiceMetrics(registry)):
+                await asyncio.Event().wait()

@@ -95,6 +95,8 @@ class Settings(BaseSettings):
     worker_grace_s: float = Field(default=30.0, ge=0)
     """Seconds for which a running request may finish when a worker stops; then it is handed back."""
 
+    metrics_listen: str = ""
+    """Where Prometheus finds the metrics, host:port; empty for nowhere. Plain HTTP, open to whoever can reach it."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """How logs are written: JSON, readable text, or text on a terminal only."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -39,10 +39,11 @@ async def _run(options: EmbeddedOptions, settings: Settings, say: Say, stopped: 
 
 
 def _welcome(running: Running) -> str:
+    metrics = "".join(f"\n  metrics  {url}" for url in running.metrics.values())
     return f"""
   gRPC     {running.grpc}
   API key  {running.api_key}
-  data     {running.data_dir} (logs in logs/)
+  data     {running.data_dir} (logs in logs/){metrics}
 
   export COGREEL_ADDRESS={running.grpc} COGREEL_API_KEY={running.api_key}
   cogreel generate "a garden full of butterflies" -o garden.mp4

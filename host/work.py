@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from host.metrics import Address, pool_metrics
 from host.settings import Settings
 from host.signals import stop_event, until_stopped
 from host.worker_pool import WorkerPool
@@ -19,5 +20,9 @@ async def work(settings: Settings) -> None:
 
 
 async def _work(settings: Settings) -> None:
-    async with Broker(settings.broker("supervisor")) as broker, WorkerPool(settings, broker) as pool:
-        await pool.wait()
+    with pool_metrics(Address.parse(settings.metrics_listen)) as metrics:
+        async with (
+            Broker(settings.broker("supervisor")) as broker,
+            WorkerPool(settings, broker, metrics=metrics) as pool,
+        ):
+            await pool.wait()

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from host.children import Child, ChildSpec, KeptChild
+from host.metrics import PoolMetrics
 from host.settings import Settings
 from inference.supervisor import Supervisor, WorkerRun
 from jobs.broker import Broker
@@ -25,10 +26,13 @@ class WorkerPool:
     What a worker prints goes to `<logs>/worker-N.log`, or to our own standard error where `logs` is None.
     """
 
-    def __init__(self, settings: Settings, broker: Broker, *, logs: Path | None = None) -> None:
+    def __init__(
+        self, settings: Settings, broker: Broker, *, metrics: PoolMetrics | None = None, logs: Path | None = None
+    ) -> None:
+        metrics = metrics or PoolMetrics()
         self._supervisor = Supervisor(broker)
         self._slots = [
-            _Slot(settings, device, f"worker-{number}", self._supervisor, logs)
+            _Slot(settings, device, f"worker-{number}", self._supervisor, metrics=metrics, logs=logs)
             for number, device in enumerate(settings.device_list())
         ]
         self._stack = AsyncExitStack()
@@ -75,11 +79,21 @@ class WorkerPool:
 class _Slot:
     """One device: its present run, and the process that is kept for it."""
 
-    def __init__(self, settings: Settings, device: str, name: str, supervisor: Supervisor, logs: Path | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        device: str,
+        name: str,
+        supervisor: Supervisor,
+        *,
+        metrics: PoolMetrics,
+        logs: Path | None,
+    ) -> None:
         self.name = name
         self._settings = settings
         self._device = device
         self._supervisor = supervisor
+        self._metrics = metrics
         self._log_path = logs / f"{name}.log" if logs is not None else None
         self._run = WorkerRun()
         self._pipe = (-1, -1)
@@ -93,6 +107,7 @@ class _Slot:
         self._run = WorkerRun()
         self._ready = asyncio.Event()
         self._pipe = os.pipe()
+        self._metrics.starting(self.name, self._device)
         own = {
             "COGREEL_DEVICE": self._device,
             "COGREEL_INCARNATION": self._run.incarnation,
@@ -102,7 +117,7 @@ class _Slot:
             name=self.name,
             argv=(sys.executable, "-m", "host.device_process"),
             log_path=self._log_path,
-            env=self._settings.environment() | own,
+            env=self._settings.environment() | dict(self._metrics.environment(self.name)) | own,
             stop_timeout_s=self._settings.worker_grace_s + DRAIN_MARGIN_S,
             pass_fds=(self._pipe[1],),
         )
@@ -112,6 +127,7 @@ class _Slot:
         os.close(writing_end)
         self._reading = asyncio.create_task(self._read_reports(reading_end), name=f"reports of {self.name}")
         await self._ready.wait()
+        self._metrics.ready(self.name, self._device)
 
     async def _read_reports(self, descriptor: int) -> None:
         reader = asyncio.StreamReader()
@@ -130,4 +146,5 @@ class _Slot:
     async def _on_exit(self, _returncode: int) -> None:
         if self._reading is not None:
             await self._reading  # the pipe is at its end: what was reported is known
+        self._metrics.ended(self.name, self._device)
         await self._supervisor.bury(self._run)

@@ -14,6 +14,7 @@ from cogreel.v1.queue_pb2 import LogLevel
 from cogreel.v1.video_pb2 import Timings
 
 from inference.model import CancelledError, Stage
+from inference.observation import AttemptObservation
 from jobs.log_writer import LogWriter
 
 _STAGES = {stage: queue_pb2.Stage.Value(f"STAGE_{stage.name}") for stage in Stage}
@@ -22,11 +23,18 @@ _STAGES = {stage: queue_pb2.Stage.Value(f"STAGE_{stage.name}") for stage in Stag
 class AttemptProgress:
     """Implements `model.Progress` for one attempt; made in the loop's thread, used there and on the device's.
 
-    `wanted` tells, from any thread, whether to go on.
+    `wanted` tells, from any thread, whether to go on; `observation` is told of stages and steps.
     """
 
-    def __init__(self, log: LogWriter, loop: asyncio.AbstractEventLoop, wanted: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        log: LogWriter,
+        loop: asyncio.AbstractEventLoop,
+        wanted: Callable[[], bool],
+        observation: AttemptObservation,
+    ) -> None:
         self._log = log
+        self._observation = observation
         self._loop = loop
         self._loop_thread = threading.get_ident()
         self._wanted = wanted
@@ -43,13 +51,15 @@ class AttemptProgress:
         self._stage, self._total, self._stage_began = stage, total, time.monotonic()
         self._tell(0)
         try:
-            yield
+            with self._observation.stage(stage):
+                yield
         finally:
             spent = time.monotonic() - self._stage_began
             self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
 
     def step(self, step: int) -> None:
         """Say that `step` steps of the current stage are done."""
+        self._observation.step(self._stage, step)
         self.check()
         self._tell(step)
 

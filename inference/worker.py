@@ -8,12 +8,15 @@ place where exceptions become outcomes.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -23,7 +26,9 @@ from cogreel.v1.video_pb2 import File, ImageSize, ModelVersion, VideoOutput
 
 from files import ObjectStore, StoreUnavailableError, video_key
 from inference.inputs import load_start
+from inference.metrics import WorkerMetrics
 from inference.model import CancelledError, DeviceError, Generation, InputError, Stage, Start, VideoModel
+from inference.observation import AttemptObservation, attempt_span, note_outcome
 from inference.progress import AttemptProgress
 from inference.render import FrameDoubler, Rendered, encode_frames, generate_frames
 from jobs import failpoints
@@ -89,7 +94,7 @@ class VideoWorker:
     """Serves requests with one model until drained or until its device is lost.
 
     `on_leases` is told the reply subjects of the deliveries that are worked on, whenever they change, so that a
-    supervisor can hand them back should this process die.
+    supervisor can hand them back should this process die. `metrics` are filled with what happens.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class VideoWorker:
         doubler: FrameDoubler,
         *,
         on_leases: Callable[[list[str]], None] = lambda _: None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self._settings = settings
         self._broker = broker
@@ -108,6 +114,7 @@ class VideoWorker:
         self._model = model
         self._doubler = doubler
         self._on_leases = on_leases
+        self._metrics = metrics or WorkerMetrics()
         self._replies: list[str] = []
         self._on_device = ""
         self._draining = asyncio.Event()
@@ -151,6 +158,7 @@ class VideoWorker:
         settings = self._settings
         await ensure_streams(self._broker)
         await ensure_consumers(self._broker, settings.endpoints)
+        self._broker.metrics.expect(settings.endpoints)
         worker = Worker(incarnation=settings.incarnation, name=settings.name)
         async with (
             Deliveries(self._broker, settings.endpoints) as deliveries,
@@ -209,8 +217,8 @@ class VideoWorker:
                     return
                 self._replies.append(lease.delivery.reply)
                 self._on_leases(list(self._replies))
-                structlog.contextvars.bind_contextvars(request_id=lease.record.request_id, attempt=lease.record.attempt)
-                await self._serve(lease, device, device_free)
+                with attempt_span(lease.record, self._model.identity, self._settings.name):
+                    await self._serve(lease, device, device_free)
             self._replies.remove(lease.delivery.reply)
             self._on_leases(list(self._replies))
         finally:
@@ -226,13 +234,18 @@ class VideoWorker:
             queue_pb2.LOG_LEVEL_INFO,
         )
         progress = AttemptProgress(
-            lease.log, asyncio.get_running_loop(), lambda: not (lease.lost.is_set() or self._out_of_time)
+            lease.log,
+            asyncio.get_running_loop(),
+            lambda: not (lease.lost.is_set() or self._out_of_time),
+            AttemptObservation(lease.record, self._metrics),
         )
         try:
             output = await self._make(lease, device, device_free, progress)
             if await lease.complete(output):
+                note_outcome("completed")
                 _log.info("attempt.completed", seconds=round(output.video.timings.total.ToMilliseconds() / 1000, 3))
             else:
+                note_outcome("superseded")
                 _log.info("attempt.superseded")
                 await self._remove_orphan(output.object_key)
         except Exception as error:  # noqa: BLE001 - the one place where exceptions become outcomes
@@ -252,15 +265,12 @@ class VideoWorker:
         key = video_key(record.tenant, record.request_id, record.attempt, f"{record.queued_seq}.mp4")
         with tempfile.TemporaryDirectory(prefix="cogreel-") as folder:
             path = Path(folder) / file_name
-            self._on_device = record.request_id
-            self._device_taken.set()
-            try:
-                frames = await asyncio.get_running_loop().run_in_executor(
-                    device, generate_frames, self._model, self._doubler, generation, progress
-                )
-            finally:
-                self._on_device = ""
-                self._device_taken.clear()
+            # In a copy of this context, so that what the device's thread logs and traces names the attempt.
+            generate = partial(
+                contextvars.copy_context().run, generate_frames, self._model, self._doubler, generation, progress
+            )
+            with self._has_device(record.request_id):
+                frames = await asyncio.get_running_loop().run_in_executor(device, generate)
             device_free.set()
             await self._give_head_start()
             rendered = await asyncio.to_thread(encode_frames, frames, generation, path, progress)
@@ -276,6 +286,17 @@ class VideoWorker:
             queue_pb2.LOG_LEVEL_INFO,
         )
         return output
+
+    @contextmanager
+    def _has_device(self, request_id: str) -> Iterator[None]:
+        self._on_device = request_id
+        self._device_taken.set()
+        try:
+            with self._metrics.busy():
+                yield
+        finally:
+            self._on_device = ""
+            self._device_taken.clear()
 
     async def _give_head_start(self) -> None:
         """Let the next request get to the device before the encoding of this one takes the interpreter."""
@@ -293,12 +314,14 @@ class VideoWorker:
             try:
                 await self._store.put_file(key, path, content_type="video/mp4", file_name=file_name)
             except StoreUnavailableError as error:
+                self._metrics.store_answered(up=False)
                 if loop.time() >= deadline:
                     raise
                 _log.warning("upload.postponed", cause=str(error))
                 progress.log("The object store is out of reach; trying again.", level="WARN")
                 await asyncio.sleep(UPLOAD_PAUSE_S)
             else:
+                self._metrics.store_answered(up=True)
                 return
 
     def _output(
@@ -326,12 +349,15 @@ class VideoWorker:
             return
         match error:
             case CancelledError() if lease.lost.is_set():
+                note_outcome("stopped")
                 _log.info("attempt.stopped")
             case CancelledError():
+                note_outcome("handed_back")
                 _log.info("attempt.handed_back")
                 await lease.release()
             case InputError():
                 reason = queue_pb2.FAILURE_REASON_INVALID_INPUT
+                note_outcome("failed", "INVALID_INPUT")
                 await lease.fail(Failure(reason=reason, message=str(error), field=error.field, attempt=attempt))
             case DeviceError():
                 await self._retry(lease, queue_pb2.FAILURE_REASON_DEVICE, f"the device failed: {error}")
@@ -344,6 +370,7 @@ class VideoWorker:
                 await self._retry(lease, queue_pb2.FAILURE_REASON_INTERNAL, message)
 
     async def _retry(self, lease: Lease, reason: queue_pb2.FailureReason.ValueType, message: str) -> None:
+        note_outcome("failed", queue_pb2.FailureReason.Name(reason).removeprefix("FAILURE_REASON_"))
         _log.warning("attempt.failed", cause=message)
         lease.log.line(message, queue_pb2.LOG_LEVEL_ERROR)
         await lease.release(Failure(reason=reason, message=message, attempt=lease.record.attempt))

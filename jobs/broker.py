@@ -21,6 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from jobs.errors import BrokerUnavailableError
+from jobs.metrics import QueueMetrics
 from jobs.tasks import end_task
 
 _log = structlog.get_logger(__name__)
@@ -86,11 +87,12 @@ class ApiError(Exception):
 class Broker:
     """One connection, as an async context manager. It reconnects by itself for as long as it is open.
 
-    Entering raises BrokerUnavailableError if no server lets it in within 10 s.
+    Entering raises BrokerUnavailableError if no server lets it in within 10 s. `metrics` counts what is published.
     """
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    def __init__(self, settings: BrokerSettings, metrics: QueueMetrics | None = None) -> None:
         self.settings = settings
+        self.metrics = metrics or QueueMetrics()
         self.nc: Client = Client()
         self._closing = False
         self._last_error = "no answer"
@@ -111,6 +113,7 @@ class Broker:
 
         async def on_disconnected() -> None:
             if not self._closing:
+                self.metrics.disconnected()
                 _log.warning("broker.disconnected")
 
         async def on_reconnected() -> None:
@@ -132,6 +135,14 @@ class Broker:
             )
         except (*UNREACHABLE, OSError) as error:
             raise BrokerUnavailableError(f"cannot connect to NATS: {error}") from error
+        except nats.errors.Error as error:
+            if "url" not in str(error):
+                raise
+            # Without its cause, which quotes a piece of the URL: of a password with a slash in it, for instance.
+            raise BrokerUnavailableError(
+                "cannot connect to NATS: its address must have the form nats://user:password@host:port, "
+                "and the password may hold none of / ? # [ ] @ ,"
+            ) from None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -36,6 +36,7 @@ async def cancel(broker: Broker, key: RequestKey) -> tuple[int, Record]:
         match await publish_transition(broker, wish, expected_seq=seq):
             case Applied(applied_seq):
                 if record.state == State.STATE_RUNNING:
+                    broker.metrics.attempt_cancelled(record.endpoint)
                     await tell_cancelled(broker, record.worker.incarnation, key)
                 return applied_seq, wish
             case Lost(_, None):

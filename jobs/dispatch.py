@@ -98,6 +98,8 @@ class Dispatcher:
         key, attempt = key_of(record), record.attempt
         writer = LogWriter(self._broker, key, attempt, last_seq=record.log_seq, write_id=record.write_id.hex())
         lease = Lease(self._broker, claim, writer)
+        # Before the tasks of the attempt are made: they log under its name as well.
+        structlog.contextvars.bind_contextvars(request_id=key.request_id, attempt=attempt)
         try:
             async with writer:
                 heartbeat = asyncio.create_task(self._heartbeat(lease), name="heartbeat")
@@ -108,6 +110,7 @@ class Dispatcher:
         finally:
             self._let_go((key, attempt), lease.lost)
             await self._settle(lease)
+            structlog.contextvars.unbind_contextvars("request_id", "attempt")
 
     def _let_go(self, held: tuple[RequestKey, int], lost: asyncio.Event) -> None:
         # A request that was erased and submitted anew counts its attempts anew: the entry may be a later lease's.

@@ -125,12 +125,15 @@ async def publish_transition(
             answer = json.loads(reply.data)
             error = answer.get("error")
             if error is None:
+                broker.metrics.transition(record, first=expected_seq == 0)
                 return Applied(int(answer["seq"]))
             if error["err_code"] in OUT_OF_SPACE:
                 raise QueueFullError(error["description"])
             cause = f"{error['description']} ({error['err_code']})"
             if error["err_code"] == WRONG_LAST_SEQUENCE:
                 decided = await _who_won(broker, record, expected_seq)
+                if isinstance(decided, Applied):
+                    broker.metrics.transition(record, first=expected_seq == 0)
                 if decided is not None:
                     return decided
         except BrokerUnavailableError as unreachable:

@@ -57,6 +57,10 @@ class LiveView:
         self.projection = Projection()
         self.on_state: list[Callable[[Record], None]] = []
         """Told of every state, from the first on; add to it before entering."""
+        self.on_entry: list[Callable[[LogEntry], None]] = []
+        """Told of every step and line from now on."""
+        self.late_watchers = 0
+        """How many watchers have fallen behind their feed so far, and had to read the streams again."""
         self.closing = asyncio.Event()
         self._feeds: defaultdict[RequestKey, set[Feed]] = defaultdict(set)
         self._req = StreamTail(broker, REQ, f"{LIVE}req.>", self._apply_state)
@@ -127,7 +131,7 @@ class LiveView:
     @property
     def watchers(self) -> int:
         """How many feeds are registered."""
-        return sum(len(feeds) for feeds in self._feeds.values())
+        return sum(len(feeds) for feeds in list(self._feeds.values()))  # a copy: other threads ask
 
     def _apply_state(self, stored: Stored) -> None:
         if ".st." not in stored.subject:
@@ -145,6 +149,8 @@ class LiveView:
         entry = LogEntry.FromString(stored.data)
         if entry.HasField("progress"):
             self.projection.apply_progress(key, entry.progress)
+        for tell in self.on_entry:
+            tell(entry)
         for feed in self._feeds.get(key, ()):
             feed.push(None, (stored.seq, entry))
 

@@ -104,6 +104,7 @@ async def watch(
             log_seq = await _history_within(view.broker, key, merge)
             async for event in _follow(view, key, merge, feed, history_seq=log_seq, checkpoint_s=checkpoint_s):
                 yield event
+        view.late_watchers += feed.overflowed
         place = merge.place
         finished = merge.finished
 

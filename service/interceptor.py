@@ -4,26 +4,23 @@ a status.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import grpc
-import structlog
 from cogreel.v1.errors_pb2 import ErrorReason
 from google.protobuf.message import Message
 
 from jobs.keys import KeyDirectory
 from service.authentication import authenticate, authorize, caller
+from service.calls import PACKAGE, Call, Context, observed
 from service.errors import explain
+from service.metrics import ServiceMetrics
 from service.validation import check
 
-_PACKAGE = "/cogreel.v1."
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
-_log = structlog.get_logger(__name__)
 
-Context = grpc.aio.ServicerContext[Message, Message]
 Answer = Callable[[Message, Context], Awaitable[Message]]
 Stream = Callable[[Message, Context], AsyncIterator[Message]]
 
@@ -31,8 +28,9 @@ Stream = Callable[[Message, Context], AsyncIterator[Message]]
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the methods of `cogreel.v1`; health and reflection stay open to anyone."""
 
-    def __init__(self, directory: KeyDirectory) -> None:
+    def __init__(self, directory: KeyDirectory, metrics: ServiceMetrics) -> None:
         self._directory = directory
+        self._metrics = metrics
 
     async def intercept_service(
         self,
@@ -42,7 +40,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Hand out the method's handler with everything around it."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not method.startswith(_PACKAGE):
+        if handler is None or not method.startswith(PACKAGE):
             return handler
         if handler.request_streaming and handler.response_streaming:
             raise NotImplementedError(f"{method}: no method of the contract streams both ways")
@@ -56,51 +54,44 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         replace: Callable[..., grpc.RpcMethodHandler[_Request, _Response]] = getattr(handler, "_replace")  # noqa: B009
         return replace(**wrapped)
 
-    async def _admit(self, method: str, context: Context) -> None:
-        key = await authenticate(context, self._directory)
-        caller.set(key)
-        authorize(key, method)
-
     def _answering(self, method: str, serve: Answer, *, checked: bool) -> Answer:
         async def answer(request: Message, context: Context) -> Message:
-            began = time.monotonic()
-            try:
-                await self._admit(method, context)
-                if checked:
-                    check(request)
-                return await serve(request, context)
-            except Exception as error:
-                await _refuse(method, context, error, began)
-                raise AssertionError("unreachable: abort raises") from error
+            with observed(method, context, self._metrics) as call:
+                try:
+                    await self._admit(call, context)
+                    if checked:
+                        check(request)
+                    return await serve(request, context)
+                except Exception as error:
+                    await _refuse(call, context, error)
+                    raise AssertionError("unreachable: abort raises") from error
 
         return answer
 
     def _streaming(self, method: str, serve: Stream) -> Stream:
         async def stream(request: Message, context: Context) -> AsyncIterator[Message]:
-            began = time.monotonic()
-            try:
-                await self._admit(method, context)
-                check(request)
-                async for response in serve(request, context):
-                    yield response
-            except Exception as error:  # noqa: BLE001 - as above
-                await _refuse(method, context, error, began)
+            with observed(method, context, self._metrics) as call:
+                try:
+                    await self._admit(call, context)
+                    check(request)
+                    async for response in serve(request, context):
+                        yield response
+                except Exception as error:  # noqa: BLE001 - as above
+                    await _refuse(call, context, error)
 
         return stream
 
+    async def _admit(self, call: Call, context: Context) -> None:
+        key = await authenticate(context, self._directory)
+        caller.set(key)
+        call.tenant = key.tenant
+        authorize(key, f"{PACKAGE}{call.method}")
 
-async def _refuse(method: str, context: Context, error: Exception, began: float) -> None:
+
+async def _refuse(call: Call, context: Context, error: Exception) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
     told = explain(error)
-    key = caller.get(None)
-    _log.info(
-        "call.refused",
-        method=method.rpartition("/")[2],
-        code=told.code.name,
-        reason=ErrorReason.Name(told.reason).removeprefix("ERROR_REASON_"),
-        message=told.message,
-        tenant=key.tenant if key is not None else None,
-        seconds=round(time.monotonic() - began, 4),
-    )
+    call.code, call.message = told.code, told.message
+    call.reason = ErrorReason.Name(told.reason).removeprefix("ERROR_REASON_")
     await context.abort_with_status(told.status())

@@ -35,6 +35,7 @@ from jobs.queue import Queue
 from jobs.record_pb2 import Record, State
 from jobs.states import WAITING, public_name
 from jobs.subjects import RequestKey
+from jobs.trace_context import current_trace_context
 from jobs.view import LiveView
 from service.authentication import current_tenant
 from service.errors import CallError
@@ -75,7 +76,9 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
         _refuse_unserved(request, self._queue.cards)
         self._queue.check(request)  # before files are moved for it
         resolved = await self._inputs.resolve(current_tenant(), request)
-        submitted = await self._queue.submit(current_tenant(), resolved.submission, digest=resolved.digest)
+        submitted = await self._queue.submit(
+            current_tenant(), resolved.submission, digest=resolved.digest, trace_context=current_trace_context()
+        )
         record = submitted.record
         _log.info(
             "request.submitted",

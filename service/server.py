@@ -24,6 +24,7 @@ from jobs.view import LiveView
 from service.admin_servicer import AdminServicer
 from service.input_files import InputFiles
 from service.interceptor import CallInterceptor
+from service.metrics import ServiceMetrics
 from service.pins import Pins
 from service.queue_servicer import QueueServicer, QueueServiceSettings
 from service.storage_servicer import StorageServicer
@@ -70,9 +71,16 @@ class ServerSettings:
 
 @asynccontextmanager
 async def serving(
-    settings: ServerSettings, broker: Broker, store: ObjectStore, cards: Mapping[str, ModelCard]
+    settings: ServerSettings,
+    broker: Broker,
+    store: ObjectStore,
+    cards: Mapping[str, ModelCard],
+    *,
+    metrics: ServiceMetrics | None = None,
 ) -> AsyncIterator[int]:
     """Serve while the block runs; gives the port. Leaving ends all watches, so that their callers go elsewhere.
+
+    `metrics` are filled with what happens; left out, with what nobody reads.
 
     Raises:
         BrokerUnavailableError: the streams cannot be set up.
@@ -80,11 +88,14 @@ async def serving(
     """
     await ensure_streams(broker, update=True)
     await ensure_consumers(broker, cards)
+    metrics = metrics or ServiceMetrics()
+    broker.metrics.expect(cards)
     async with AsyncExitStack() as stack:
         directory = await stack.enter_async_context(KeyDirectory(broker))
         view = LiveView(broker)
         overview = QueueOverview()
         view.on_state.append(overview.consider)
+        await stack.enter_async_context(metrics.observing(view, store, cards))
         await stack.enter_async_context(Sweeper(settings.sweeper, broker, view, store))
         pins = Pins(view)
         await stack.enter_async_context(view)
@@ -92,7 +103,7 @@ async def serving(
         await stack.enter_async_context(UploadSweeper(expiry, broker, view, store, pins))
         server = grpc.aio.server(
             options=_OPTIONS,
-            interceptors=[CallInterceptor(directory)],
+            interceptors=[CallInterceptor(directory, metrics)],
             maximum_concurrent_rpcs=settings.max_concurrent_calls,
         )
         inputs = InputFiles(store, settings.uploads, pins)

@@ -14,11 +14,14 @@ from typing import Self, TypeVar
 
 import grpc
 from cogreel.v1 import queue_pb2, queue_pb2_grpc, storage_pb2_grpc
+from cogreel.v1.admin_pb2 import ModelCard
 from cogreel.v1.queue_pb2 import RequestState, SubmitRequest, SubmitResponse, WatchStatusResponse
 from cogreel.v1.video_pb2 import ImageSize, TextToVideoInput, VideoSize
+from prometheus_client import CollectorRegistry
 
 from files import ObjectStore
 from inference.blend import BlendDoubler
+from inference.metrics import WorkerMetrics
 from inference.model import VideoModel
 from inference.simulated import SimulatedModel
 from inference.worker import VideoWorker, WorkerSettings
@@ -27,9 +30,11 @@ from jobs.cards import load_card
 from jobs.deliveries import Deliveries
 from jobs.dispatch import Dispatcher
 from jobs.keys import create_key
+from jobs.metrics import QueueMetrics
 from jobs.record_pb2 import Worker
 from jobs.streams import ensure_consumers, ensure_streams
 from jobs.tasks import end_task
+from service.metrics import ServiceMetrics
 from service.queue_servicer import QueueServiceSettings
 from service.server import ServerSettings, serving
 from service.sweeper import SweeperSettings
@@ -61,10 +66,16 @@ class Caller:
     """Someone with an API key and a channel."""
 
     stub: queue_pb2_grpc.QueueServiceAsyncStub
-    storage: storage_pb2_grpc.StorageServiceAsyncStub
     tenant: str
     api_key: str
     endpoint: str
+    storage_stub: storage_pb2_grpc.StorageServiceAsyncStub | None = None
+
+    @property
+    def storage(self) -> storage_pb2_grpc.StorageServiceAsyncStub:
+        """StorageService, for callers that were made with it."""
+        assert self.storage_stub is not None
+        return self.storage_stub
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -132,6 +143,11 @@ class Deployment:
         self.broker = Broker(self.settings)
         self._stack = AsyncExitStack()
 
+    @property
+    def card(self) -> ModelCard:
+        """The card of `endpoint`."""
+        return self.cards[self.endpoint]
+
     def serve_files(self) -> tuple[str, str]:
         """Serve the other kinds of input as well, from here on; their endpoints, for a picture and for a video."""
         endpoints = f"{self.endpoint}/image", f"{self.endpoint}/video"
@@ -169,8 +185,9 @@ class Deployment:
         checkpoint_s: float = 15.0,
         retention_s: float = 3600,
         uploads: UploadSettings = UploadSettings(),  # noqa: B008 - frozen
+        registry: CollectorRegistry | None = None,
     ) -> AsyncIterator[int]:
-        """A service replica for the length of the block."""
+        """A service replica for the length of the block; `registry` gets its metrics."""
         settings = ServerSettings(
             address=f"127.0.0.1:{port}",
             grace_s=0.5,
@@ -179,8 +196,8 @@ class Deployment:
             uploads=uploads,
         )
         async with (
-            Broker(self.settings) as broker,
-            serving(settings, broker, self.store, self.cards) as bound,
+            Broker(self.settings, QueueMetrics(registry)) as broker,
+            serving(settings, broker, self.store, self.cards, metrics=ServiceMetrics(registry)) as bound,
         ):
             yield bound
 
@@ -191,7 +208,7 @@ class Deployment:
             _, api_key = await create_key(self.broker, tenant)
         channel = await self._stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
         queue, storage = queue_pb2_grpc.QueueServiceStub(channel), storage_pb2_grpc.StorageServiceStub(channel)
-        return Caller(queue, storage, tenant, api_key, self.endpoint)
+        return Caller(queue, tenant, api_key, self.endpoint, storage)
 
     async def dead_worker(self) -> None:
         """Let the next request be claimed by a worker that dies right after: it holds nothing and answers nobody."""
@@ -210,16 +227,23 @@ class Deployment:
         self._stack.push_async_callback(end_task, task)
 
     async def worker(
-        self, *, step_s: float = 0.0, model: VideoModel | None = None, grace_s: float = 10.0, name: str = "tester"
+        self,
+        *,
+        step_s: float = 0.0,
+        model: VideoModel | None = None,
+        grace_s: float = 10.0,
+        name: str = "tester",
+        registry: CollectorRegistry | None = None,
     ) -> VideoWorker:
-        """Start a worker that is drained at the end of the test."""
-        broker = await self._stack.enter_async_context(Broker(self.settings))
+        """Start a worker that is drained at the end of the test; `registry` gets its metrics."""
+        broker = await self._stack.enter_async_context(Broker(self.settings, QueueMetrics(registry)))
         worker = VideoWorker(
             WorkerSettings(incarnation=secrets.token_hex(8), name=name, endpoints=tuple(self.cards), grace_s=grace_s),
             broker,
             self.store,
             model or SimulatedModel(step_s=step_s, frames=9),
             BlendDoubler(),
+            metrics=WorkerMetrics(registry),
         )
         ready = asyncio.Event()
         running = asyncio.create_task(worker.run(on_ready=ready.set), name=f"worker {name}")

@@ -16,6 +16,7 @@ from cogreel.connection import CHANNEL_OPTIONS, Connection
 from cogreel.error_details import error_from_rpc
 from cogreel.notebook import play_results_in_ipython
 from cogreel.retry import OnRetry, Retrying, RetryPolicy
+from cogreel.trace_context import with_trace_context
 
 _Response = TypeVar("_Response", bound=Message)
 
@@ -71,7 +72,7 @@ class AsyncChannel:
         retrying = Retrying(self._policy)
         while True:
             try:
-                return await method(request, metadata=self._metadata, timeout=retrying.remaining_s)
+                return await method(request, metadata=with_trace_context(self._metadata), timeout=retrying.remaining_s)
             except grpc.RpcError as rpc_error:
                 pause_s = retrying.delay_after(error_from_rpc(rpc_error, request_id=request_id))
             await asyncio.sleep(pause_s)

@@ -21,6 +21,7 @@ from cogreel.input_files import large_files
 from cogreel.listing import Listing
 from cogreel.results import video_of
 from cogreel.submission import TextToVideo, build_submit_request, with_idempotency_key
+from cogreel.trace_context import with_trace_context
 from cogreel.updates import LogUpdate, Update
 from cogreel.upload_source import OnProgress, UploadSource, opened
 from cogreel.uploading import Call, advance, upload_calls
@@ -125,7 +126,7 @@ class AsyncCogReel(AsyncChannel):
         while not watching.finished:
             if watching.must_ask_status:
                 watching.status_is((await self.status(request_id)).status)
-            stream = self._queue.WatchStatus(watching.next_stream(), metadata=self._metadata)
+            stream = self._queue.WatchStatus(watching.next_stream(), metadata=with_trace_context(self._metadata))
             try:
                 async for message in stream:
                     update = watching.accept(message)

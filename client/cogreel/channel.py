@@ -16,6 +16,7 @@ from cogreel.error_details import error_from_rpc
 from cogreel.errors import CogReelError
 from cogreel.notebook import play_results_in_ipython
 from cogreel.retry import OnRetry, Retrying, RetryPolicy
+from cogreel.trace_context import with_trace_context
 
 _Response = TypeVar("_Response", bound=Message)
 
@@ -82,7 +83,7 @@ class Channel:
         retrying = Retrying(self._policy)
         while True:
             try:
-                return method(request, metadata=self._metadata, timeout=retrying.remaining_s)
+                return method(request, metadata=with_trace_context(self._metadata), timeout=retrying.remaining_s)
             except grpc.RpcError as rpc_error:
                 pause_s = retrying.delay_after(self._failure(rpc_error, request_id))
             time.sleep(pause_s)

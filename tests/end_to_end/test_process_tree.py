@@ -161,7 +161,7 @@ async def test_operators_manage_it_through_the_ready_file(tree: Tree) -> None:
     api_key = await asyncio.to_thread(cogreeld, "keys", "create", "--tenant", "studio")
     key_id = api_key.partition(":")[0]
     owner = await tree.caller()
-    studio = Caller(owner.stub, owner.storage, "studio", api_key, owner.endpoint)
+    studio = Caller(owner.stub, "studio", api_key, owner.endpoint)
     submitted = await studio.submit()
     listed = await asyncio.to_thread(cogreeld, "keys", "list")
     assert f"{key_id}  studio  caller" in listed

@@ -79,7 +79,7 @@ class Tree:
             self._channel = grpc.aio.insecure_channel(ready["grpc"], options=options)
         stub = queue_pb2_grpc.QueueServiceStub(self._channel)
         storage = storage_pb2_grpc.StorageServiceStub(self._channel)
-        return Caller(stub, storage, "default", ready["api_key"], HOSTED_ENDPOINT)
+        return Caller(stub, "default", ready["api_key"], HOSTED_ENDPOINT, storage)
 
     def descendants(self) -> list[psutil.Process]:
         """All processes of the tree but the first."""

@@ -276,6 +276,6 @@ async def test_an_absent_store_is_told_as_such(deployment: Deployment) -> None:
 
 
 async def test_every_call_needs_a_key(caller: Caller) -> None:
-    stranger = Caller(caller.stub, caller.storage, "x", "0123456789abcdef:" + "x" * 43, caller.endpoint)
+    stranger = Caller(caller.stub, "x", "0123456789abcdef:" + "x" * 43, caller.endpoint, caller.storage)
     for call in (create(stranger, "image/png", 1), stream(stranger, header()), Multipart.begin(stranger, b"x")):
         assert (await refused(call)).code == grpc.StatusCode.UNAUTHENTICATED
