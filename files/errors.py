@@ -11,3 +11,7 @@ class ObjectNotFoundError(LookupError):
     def __init__(self, key: str) -> None:
         super().__init__(f"no object {key}")
         self.key = key
+
+
+class NotADataUriError(ValueError):
+    """The text is not a base64 data URI as this service takes them; the message says which rule it breaks."""

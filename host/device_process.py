@@ -27,7 +27,7 @@ from inference.device_memory import device_memory_bytes
 from inference.loading import ModelSettings, load
 from inference.metrics import WorkerMetrics
 from inference.model import DeviceError, VideoModel
-from inference.model_choice import CardMismatchError, card_for, model_name
+from inference.model_choice import CardMismatchError, card_for, cards_served, model_name, model_of
 from inference.render import FrameDoubler
 from inference.rife import RifeWeightsError
 from inference.small_model import SMALL_NAME, SMALL_REVISION, build_small_model
@@ -80,7 +80,7 @@ def load_model(settings: Settings, device: str) -> Loaded:
         CardMismatchError: no endpoint's card is for this model.
         CardError, ModelLoadError, DeviceError, RifeWeightsError: something is missing or does not fit.
     """
-    cards = settings.cards()
+    cards = cards_served(device, settings.cards())
     card = card_for(model_name(settings.model, device), cards.values())
     model = settings.model
     if card.name == SMALL_NAME:
@@ -93,7 +93,7 @@ def load_model(settings: Settings, device: str) -> Loaded:
         cpu_threads=settings.cpu_threads,
     )
     video_model, doubler = load(wanted, card)
-    return video_model, doubler, tuple(endpoint for endpoint, served in cards.items() if served == card)
+    return video_model, doubler, tuple(name for name, served in cards.items() if model_of(served) == model_of(card))
 
 
 async def work(

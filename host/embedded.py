@@ -36,6 +36,11 @@ from jobs.streams import ensure_consumers, ensure_streams
 from service.server import QUEUE_SERVICE
 
 TENANT = "default"
+SIMULATED_ENDPOINTS = {
+    HOSTED_ENDPOINT: "simulated",
+    f"{HOSTED_ENDPOINT}/image-to-video": "simulated-image-to-video",
+    f"{HOSTED_ENDPOINT}/video-to-video": "simulated-video-to-video",
+}
 SERVICE_READY_S = 30.0
 HEALTH_EVERY_S = 0.05
 WATCH_PIDS_EVERY_S = 0.5
@@ -105,8 +110,7 @@ def settings_for(options: EmbeddedOptions) -> Settings:
     model = chosen or (base.model if kinds == {"cuda"} else SMALL)
     changes: dict[str, object] = {"devices": devices, "model": model}
     if "endpoints" not in base.model_fields_set:
-        card = "simulated" if kinds == {"simulated"} else _card_of(model)
-        changes["endpoints"] = {HOSTED_ENDPOINT: card}
+        changes["endpoints"] = SIMULATED_ENDPOINTS if kinds == {"simulated"} else {HOSTED_ENDPOINT: _card_of(model)}
     if "worker_grace_s" not in base.model_fields_set:
         changes["worker_grace_s"] = 3.0  # whoever presses Ctrl-C does not want to wait; the request is not lost
     return base.model_copy(update=changes)

@@ -25,7 +25,6 @@ from jobs.subjects import LIVE, REQ, untoken
 from jobs.tail import StreamTail
 
 _PRIORITIES = {"normal": PRIORITY_NORMAL, "low": PRIORITY_LOW}
-_WAITING = frozenset({State.STATE_QUEUED, State.STATE_HELD, State.STATE_RELEASED})
 
 
 async def pause_queue(endpoint: str, priority: str | None, ready_file: Path | None) -> None:
@@ -136,13 +135,12 @@ async def _counts(broker: Broker) -> Counter[tuple[str, Priority.ValueType, str]
 
     try:
         async with StreamTail(broker, REQ, f"{LIVE}req.>", apply):
-            entries = list(projection.entries.values())
+            counted = projection.counts()
     except ApiError:  # as above
         return Counter()
     counts: Counter[tuple[str, Priority.ValueType, str]] = Counter()
-    for entry in entries:
-        kind = "waiting" if entry.state in _WAITING else "running" if entry.state == State.STATE_RUNNING else "ended"
-        counts[entry.endpoint, entry.priority, kind] += 1
+    for queue, state, count in counted:
+        counts[queue.endpoint, queue.priority, "running" if state == State.STATE_RUNNING else "waiting"] += count
     return counts
 
 

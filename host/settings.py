@@ -22,6 +22,7 @@ from jobs.cards import load_card
 from service.queue_servicer import QueueServiceSettings
 from service.server import ServerSettings
 from service.sweeper import SweeperSettings
+from service.upload_rules import SMALLEST_LIFETIME_S, UploadSettings
 
 HOSTED_ENDPOINT = "fal-ai/cogvideox-5b"
 
@@ -73,6 +74,10 @@ class Settings(BaseSettings):
     """Seconds for which a watch may be silent before a checkpoint is sent."""
     retention_s: float = Field(default=7 * 24 * 3600, ge=60)
     """Seconds for which a request and its video are kept after its end, where the caller did not say."""
+    max_upload_bytes: int = Field(default=1024**3, gt=0, le=64 * 1024**3)
+    """Bytes that one uploaded file may have."""
+    upload_lifetime_s: float = Field(default=24 * 3600, ge=SMALLEST_LIFETIME_S)
+    """Seconds for which an uploaded file is kept that no request names."""
     shutdown_grace_s: float = Field(default=5.0, ge=0)
     """Seconds for which calls may finish when the service stops."""
 
@@ -132,6 +137,11 @@ class Settings(BaseSettings):
             max_waiting=self.queue_max_requests,
             queue=QueueServiceSettings(url_validity_s=self.url_validity_s, checkpoint_s=self.checkpoint_s),
             sweeper=SweeperSettings(retention_s=self.retention_s),
+            uploads=UploadSettings(
+                max_upload_bytes=self.max_upload_bytes,
+                lifetime_s=self.upload_lifetime_s,
+                url_validity_s=self.url_validity_s,
+            ),
         )
 
     def cards(self) -> dict[str, ModelCard]:

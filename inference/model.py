@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 Frames = NDArray[np.uint8]
 """Pictures in time: uint8, shape (frames, height, width, 3), RGB."""
+Picture = NDArray[np.uint8]
+"""One of them: uint8, shape (height, width, 3), RGB."""
 
 
 class Stage(StrEnum):
@@ -50,8 +52,29 @@ class DeviceError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class StartPicture:
+    """The picture that a video begins with, at the size of the video."""
+
+    pixels: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVideo:
+    """The video that another one is made from: one frame or more, at the size of the video.
+
+    `strength` says how far to move away from it, above 0 and up to 1.
+    """
+
+    frames: Frames
+    strength: float
+
+
+Start = StartPicture | SourceVideo
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
-    """What to make. Every value is resolved: nothing here has a default.
+    """What to make. Every value is resolved; `start` is None for a video from text alone.
 
     `width` and `height` are pixels of the finished video; `guidance_scale` is the factor of classifier-free
     guidance; `export_fps` is the rate at which frames are shown, so duration = frames / export_fps.
@@ -66,6 +89,7 @@ class Generation:
     seed: int
     use_rife: bool
     export_fps: int
+    start: Start | None = None
 
 
 @dataclass(frozen=True, slots=True)

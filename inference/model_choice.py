@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cogreel.v1.admin_pb2 import ModelCard
+from cogreel.v1.admin_pb2 import InputKind, ModelCard
 
 from inference.small_model import SMALL_NAME
 
 SIMULATED = "simulated"
-"""As a device: the one without a model. Its card has the same name."""
+"""As a device: the one without a model. Its cards, one for each kind of input, have the same name."""
 SMALL = "small"
 """As a model: the small CogVideoX that the program builds for itself."""
 
@@ -28,13 +28,30 @@ def model_name(model: str, device: str) -> str | None:
     return None if model.startswith(("/", ".", "~")) or Path(model).is_dir() else model
 
 
+def cards_served(device: str, cards: Mapping[str, ModelCard]) -> dict[str, ModelCard]:
+    """Of the endpoints' cards, those whose kind of input a device can take: text, and the simulated one any."""
+    return {
+        endpoint: card
+        for endpoint, card in cards.items()
+        if device == SIMULATED or card.input_kind == InputKind.INPUT_KIND_TEXT_TO_VIDEO
+    }
+
+
+def model_of(card: ModelCard) -> bytes:
+    """What a card says of its model, as opposed to its endpoint: cards that agree in this are for one model."""
+    bare = ModelCard(name=card.name, revision=card.revision, frames=card.frames, native_sizes=card.native_sizes)
+    if card.HasField("digest"):
+        bare.digest = card.digest
+    return bare.SerializeToString(deterministic=True)
+
+
 def card_for(name: str | None, cards: Iterable[ModelCard]) -> ModelCard:
-    """The card that is for a model: the one of its name, or the only one there is.
+    """A card that is for a model: of its name, or of the only one there is.
 
     Raises:
         CardMismatchError: there is none, or it cannot be told which.
     """
-    distinct = {card.SerializeToString(deterministic=True): card for card in cards}.values()
+    distinct = {model_of(card): card for card in cards}.values()
     fitting = [card for card in distinct if name is None or card.name == name]
     if len(fitting) != 1:
         names = ", ".join(f"{card.name} at {card.revision}" for card in distinct) or "none"

@@ -11,7 +11,19 @@ import time
 
 import numpy as np
 
-from inference.model import Clip, Frames, Generation, InputError, ModelIdentity, Progress, Stage
+from inference.model import (
+    Clip,
+    Frames,
+    Generation,
+    InputError,
+    ModelIdentity,
+    Picture,
+    Progress,
+    SourceVideo,
+    Stage,
+    Start,
+    StartPicture,
+)
 from inference.model_choice import SIMULATED
 from inference.painting import PAINTER_VERSION, paint
 
@@ -84,12 +96,31 @@ class SimulatedModel:
         chunks = -(-self._frames // _CHUNK_FRAMES)
         with progress.stage(Stage.DECODE, total=chunks):
             for number, picture in enumerate(pictures):
-                frames[number] = picture
+                frames[number] = _begun(generation.start, picture, number, self._frames)
                 progress.check()
                 if number % _CHUNK_FRAMES == _CHUNK_FRAMES - 1 or number == self._frames - 1:
                     _sleep(self._decode_s / chunks, progress)
                     progress.step(number // _CHUNK_FRAMES + 1)
         return frames
+
+
+def _begun(start: Start | None, painted: Picture, number: int, frames: int) -> Picture:
+    """Frame `number` of `frames`: what was painted, over what was given.
+
+    A given picture is the first frame, and gives way to the painted ones until the last. Given frames stay, tinted by
+    the painted ones to the degree of the strength; where they end, the last one stays.
+    """
+    match start:
+        case StartPicture(pixels):
+            return _blend(pixels, painted, number / max(frames - 1, 1))
+        case SourceVideo(source, strength):
+            return _blend(source[min(number, len(source) - 1)], painted, strength)
+        case None:
+            return painted
+
+
+def _blend(given: Picture, painted: Picture, share: float) -> Picture:
+    return np.rint(given * np.float32(1 - share) + painted * np.float32(share)).astype(np.uint8)
 
 
 def _sleep(seconds: float, progress: Progress) -> None:

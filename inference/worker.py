@@ -25,8 +25,9 @@ from cogreel.v1.queue_pb2 import Failure, SubmitRequest
 from cogreel.v1.video_pb2 import File, ImageSize, ModelVersion, VideoOutput
 
 from files import ObjectStore, StoreUnavailableError, video_key
+from inference.inputs import load_start
 from inference.metrics import WorkerMetrics
-from inference.model import CancelledError, DeviceError, Generation, InputError, Stage, VideoModel
+from inference.model import CancelledError, DeviceError, Generation, InputError, Stage, Start, VideoModel
 from inference.observation import AttemptObservation, attempt_span, note_outcome
 from inference.progress import AttemptProgress
 from inference.render import FrameDoubler, Rendered, encode_frames, generate_frames
@@ -73,8 +74,8 @@ class DeviceLostError(Exception):
     """The device failed: this process must be replaced."""
 
 
-def generation_of(submission: SubmitRequest) -> Generation:
-    """What the model is asked to make, from a resolved submission."""
+def generation_of(submission: SubmitRequest, start: Start | None = None) -> Generation:
+    """What the model is asked to make, from a resolved submission and the file that it names."""
     text = input_of(submission)
     return Generation(
         prompt=text.prompt,
@@ -86,6 +87,7 @@ def generation_of(submission: SubmitRequest) -> Generation:
         seed=text.seed,
         use_rife=text.use_rife,
         export_fps=text.export_fps,
+        start=start,
     )
 
 
@@ -260,7 +262,8 @@ class VideoWorker:
         self, lease: Lease, device: ThreadPoolExecutor, device_free: asyncio.Event, progress: AttemptProgress
     ) -> Output:
         record = lease.record
-        generation = generation_of(record.submission)
+        start = await load_start(self._store, record.submission, progress)
+        generation = generation_of(record.submission, start)
         file_name = f"{record.request_id}.mp4"
         # By the place in the queue: a request that is submitted anew after its erasure has its id, and its own videos.
         key = video_key(record.tenant, record.request_id, record.attempt, f"{record.queued_seq}.mp4")

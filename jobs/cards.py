@@ -79,6 +79,11 @@ def input_of(submission: SubmitRequest) -> TextToVideoInput:
             return submission.text_to_video
 
 
+def kind_of(card: ModelCard) -> str:
+    """The field of `SubmitRequest.input` that a model takes, such as `image_to_video`."""
+    return next(name for name, kind in _KINDS.items() if kind == card.input_kind)
+
+
 def endpoint_for(submission: SubmitRequest, cards: Mapping[str, ModelCard]) -> str:
     """The endpoint that a submission names, or else the one served for its kind of input.
 
@@ -96,8 +101,7 @@ def endpoint_for(submission: SubmitRequest, cards: Mapping[str, ModelCard]) -> s
     if card is None:
         raise EndpointNotFoundError(submission.endpoint, sorted(cards))
     if card.input_kind != _KINDS[given]:
-        takes = next(name for name, kind in _KINDS.items() if kind == card.input_kind)
-        raise InvalidInputError([Violation(given, f"endpoint {submission.endpoint} takes {takes}")])
+        raise InvalidInputError([Violation(given, f"endpoint {submission.endpoint} takes {kind_of(card)}")])
     return submission.endpoint
 
 

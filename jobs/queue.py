@@ -86,10 +86,26 @@ class Queue:
         self._view = view
         self._admission = admission or Admission(view)
 
+    def check(self, submission: SubmitRequest) -> None:
+        """Refuse what `submit` would refuse by its cards.
+
+        Raises:
+            InvalidInputError, EndpointNotFoundError: the submission cannot be served.
+        """
+        endpoint = endpoint_for(submission, self.cards)
+        resolve(submission, endpoint, self.cards[endpoint])
+
     async def submit(
-        self, tenant: str, submission: SubmitRequest, *, trace_context: Mapping[str, str] | None = None
+        self,
+        tenant: str,
+        submission: SubmitRequest,
+        *,
+        digest: bytes | None = None,
+        trace_context: Mapping[str, str] | None = None,
     ) -> Submitted:
         """Queue a request. When this returns, it is on disk.
+
+        `digest` is what a repetition of the caller's message is recognised by, where that is not its own SHA-256.
 
         Raises:
             InvalidInputError, EndpointNotFoundError: the submission cannot be served.
@@ -108,7 +124,7 @@ class Queue:
             endpoint=endpoint,
             priority=resolved.priority,
             submission=resolved,
-            submission_digest=digest_of(submission),
+            submission_digest=digest if digest is not None else digest_of(submission),
             card_name=card.name,
             card_revision=card.revision,
             max_attempts=resolved.max_attempts,

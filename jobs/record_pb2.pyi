@@ -128,7 +128,9 @@ class Record(_message.Message):
     state: Global___State.ValueType
     """state is how far the request is."""
     submission_digest: _builtins.bytes
-    """submission_digest is the SHA-256 of the caller's message as it came, without its idempotency key."""
+    """submission_digest is the SHA-256 of the caller's message as it came, without its idempotency key, and with each
+    file named by what it is (an object, or the SHA-256 of its content) rather than by how it was carried.
+    """
     card_name: _builtins.str
     """card_name is the model card that the values were resolved by."""
     card_revision: _builtins.str
@@ -145,7 +147,9 @@ class Record(_message.Message):
     """write_id is drawn for each transition, so that a writer recognises its own."""
     @_builtins.property
     def submission(self) -> _queue_pb2.SubmitRequest:
-        """submission is the caller's message with every value resolved by the model's card."""
+        """submission is the caller's message with every value resolved by the model's card. The url of a file in it is
+        `object:` and the key of an object in the bucket, whatever the caller sent; its content is never here.
+        """
 
     @_builtins.property
     def worker(self) -> Global___Worker:

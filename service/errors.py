@@ -25,6 +25,7 @@ from jobs.errors import Violation
 DOMAIN = "cogreel.v1"
 RETRY_S = 1.0
 QUEUE_FULL_RETRY_S = 30.0
+LONGEST_NAME = 512
 
 _log = structlog.get_logger(__name__)
 
@@ -105,6 +106,21 @@ def request_not_found(request_id: str) -> CallError:
         ErrorReason.ERROR_REASON_REQUEST_NOT_FOUND,
         f"There is no request {request_id}.",
         resource=("request", request_id),
+    )
+
+
+def file_not_found(name: str, *, field: str = "") -> CallError:
+    """No file of the caller's tenant has this name; whether another tenant's has is not told.
+
+    `field` is the input that named it. A URL is named without its query: that may hold a signature.
+    """
+    bare = name.partition("?")[0].partition("#")[0]
+    shown = bare if len(bare) <= LONGEST_NAME else f"{bare[:LONGEST_NAME]}…"
+    return CallError(
+        ErrorReason.ERROR_REASON_FILE_NOT_FOUND,
+        f"There is no file {shown}: it was never uploaded, or has expired.",
+        violations=[Violation(field, "there is no such file")] if field else (),
+        resource=("file", shown),
     )
 
 

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from jobs.keys import KeyDirectory
 from service.authentication import authenticate, authorize, caller
 from service.calls import PACKAGE, Call, Context, observed
-from service.errors import CallError, explain
+from service.errors import explain
 from service.metrics import ServiceMetrics
 from service.validation import check
 
@@ -95,8 +95,3 @@ async def _refuse(call: Call, context: Context, error: Exception) -> None:
     call.code, call.message = told.code, told.message
     call.reason = ErrorReason.Name(told.reason).removeprefix("ERROR_REASON_")
     await context.abort_with_status(told.status())
-
-
-def unimplemented(method: str) -> CallError:
-    """The call is in the contract and not served by this version."""
-    return CallError(ErrorReason.ERROR_REASON_UNIMPLEMENTED, f"This version does not serve {method}.")

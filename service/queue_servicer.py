@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import grpc
 import structlog
 from cogreel.v1 import queue_pb2_grpc
+from cogreel.v1.admin_pb2 import ModelCard
 from cogreel.v1.errors_pb2 import ErrorReason
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
@@ -28,7 +29,7 @@ from cogreel.v1.queue_pb2 import (
 )
 
 from files import ObjectStore
-from jobs.cards import input_of
+from jobs.cards import input_of, kind_of
 from jobs.errors import Violation
 from jobs.queue import Queue
 from jobs.record_pb2 import Record, State
@@ -38,6 +39,7 @@ from jobs.trace_context import current_trace_context
 from jobs.view import LiveView
 from service.authentication import current_tenant
 from service.errors import CallError
+from service.input_files import InputFiles
 from service.presentation import latest_progress, lines_of, output_of, response_to, status_of
 
 _log = structlog.get_logger(__name__)
@@ -58,18 +60,25 @@ def _key(request_id: str) -> RequestKey:
 class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
     """Serves one replica's queue and view; URLs come from the store, without asking it."""
 
-    def __init__(self, queue: Queue, view: LiveView, store: ObjectStore, settings: QueueServiceSettings) -> None:
+    def __init__(
+        self, queue: Queue, view: LiveView, store: ObjectStore, inputs: InputFiles, settings: QueueServiceSettings
+    ) -> None:
         self._queue = queue
         self._view = view
         self._store = store
+        self._inputs = inputs
         self._settings = settings
 
     async def Submit(
         self, request: SubmitRequest, context: grpc.aio.ServicerContext[SubmitRequest, SubmitResponse]
     ) -> SubmitResponse:
         """See the contract."""
-        _refuse_unserved(request)
-        submitted = await self._queue.submit(current_tenant(), request, trace_context=current_trace_context())
+        _refuse_unserved(request, self._queue.cards)
+        self._queue.check(request)  # before files are moved for it
+        resolved = await self._inputs.resolve(current_tenant(), request)
+        submitted = await self._queue.submit(
+            current_tenant(), resolved.submission, digest=resolved.digest, trace_context=current_trace_context()
+        )
         record = submitted.record
         _log.info(
             "request.submitted",
@@ -149,12 +158,12 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
         return status_of(record, position=self._queue.position(key), progress=self._queue.progress(key))
 
 
-def _refuse_unserved(request: SubmitRequest) -> None:
-    """Refuse options of the contract that this version would take without honouring them."""
+def _refuse_unserved(request: SubmitRequest, cards: Mapping[str, ModelCard]) -> None:
+    """Refuse options of the contract that this installation would take without honouring them."""
     unserved = []
     kind = request.WhichOneof("input")
-    if kind in {"image_to_video", "video_to_video"}:
-        unserved.append(Violation(kind, "this version makes videos from text only"))
+    if kind not in {None, "text_to_video", *(kind_of(card) for card in cards.values())}:
+        unserved.append(Violation(str(kind), "no model that is served here takes this kind of input"))
     if request.HasField("webhook_url"):
         unserved.append(Violation("webhook_url", "this version delivers no webhooks"))
     if input_of(request).loras:

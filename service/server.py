@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import grpc
 import structlog
-from cogreel.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, queue_pb2_grpc, storage_pb2
+from cogreel.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, queue_pb2_grpc, storage_pb2, storage_pb2_grpc
 from cogreel.v1.admin_pb2 import ModelCard
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -23,11 +23,15 @@ from jobs.queue import Queue
 from jobs.streams import ensure_consumers, ensure_streams
 from jobs.view import LiveView
 from service.admin_servicer import AdminServicer
+from service.input_files import InputFiles
 from service.interceptor import CallInterceptor
 from service.metrics import ServiceMetrics
+from service.pins import Pins
 from service.queue_servicer import QueueServicer, QueueServiceSettings
+from service.storage_servicer import StorageServicer
 from service.sweeper import Sweeper, SweeperSettings
-from service.unserved import add_unserved
+from service.upload_rules import UploadSettings
+from service.upload_sweeper import UploadSweeper, UploadSweeperSettings
 
 MAX_RECEIVE_BYTES = 32 * 1024**2  # so that a data URI of 24 MiB fits
 QUEUE_SERVICE = queue_pb2.DESCRIPTOR.services_by_name["QueueService"].full_name
@@ -65,6 +69,7 @@ class ServerSettings:
     max_waiting: int = 100_000
     queue: QueueServiceSettings = field(default_factory=QueueServiceSettings)
     sweeper: SweeperSettings = field(default_factory=SweeperSettings)
+    uploads: UploadSettings = field(default_factory=UploadSettings)
 
 
 @asynccontextmanager
@@ -96,18 +101,22 @@ async def serving(
         await stack.enter_async_context(metrics.observing(view, store, cards))
         await stack.enter_async_context(Sweeper(settings.sweeper, broker, view, store))
         await stack.enter_async_context(Promoter(broker, view, directory.tenant_limits))
+        pins = Pins(view)
         await stack.enter_async_context(view)
         admission = Admission(view, directory.tenant_limits, max_waiting=settings.max_waiting)
+        expiry = UploadSweeperSettings(lifetime_s=settings.uploads.lifetime_s)
+        await stack.enter_async_context(UploadSweeper(expiry, broker, view, store, pins))
         server = grpc.aio.server(
             options=_OPTIONS,
             interceptors=[CallInterceptor(directory, metrics)],
             maximum_concurrent_rpcs=settings.max_concurrent_calls,
         )
+        inputs = InputFiles(store, settings.uploads, pins)
         queue_pb2_grpc.add_QueueServiceServicer_to_server(
-            QueueServicer(Queue(broker, view, cards, admission), view, store, settings.queue), server
+            QueueServicer(Queue(broker, view, cards, admission), view, store, inputs, settings.queue), server
         )
+        storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageServicer(store, settings.uploads), server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(broker, view, store, cards), server)
-        add_unserved(server)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
         described = [

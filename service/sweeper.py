@@ -20,7 +20,7 @@ from typing import Self
 
 import structlog
 
-from files import ObjectNotFoundError, ObjectStore, StoreUnavailableError, parse_video_key
+from files import ObjectStore, StoreUnavailableError, parse_video_key
 from files.keys import VIDEOS
 from jobs import states
 from jobs.broker import Broker
@@ -32,10 +32,10 @@ from jobs.subjects import LOG, RequestKey, log_subject
 from jobs.tasks import end_task
 from jobs.timers import Timers
 from jobs.view import LiveView
+from service.bucket_owner import BUCKET_MARK, belongs_to_queue
 from service.erasing import erase_ended
 
 STORE_RETRY_S = 10.0
-BUCKET_MARK = "queue"
 
 _log = structlog.get_logger(__name__)
 
@@ -124,7 +124,7 @@ class Sweeper:
         Raises:
             StoreUnavailableError, BrokerUnavailableError: an engine does not answer.
         """
-        if not await self._bucket_belongs_to_queue():
+        if not await belongs_to_queue(self._store, self._view.stream_created):
             _log.error("sweeper.foreign_bucket", remedy=f"if its videos may go, remove the object {BUCKET_MARK}")
             return 0
         before = datetime.now(UTC) - timedelta(seconds=self._settings.orphan_age_s)
@@ -144,18 +144,6 @@ class Sweeper:
             removed += 1
             _log.info("orphan.removed", key=stored.key)
         return removed
-
-    async def _bucket_belongs_to_queue(self) -> bool:
-        """Whether the bucket is that of this queue: to another one, all of its videos would look like orphans.
-
-        The first sweep marks the bucket with the creation time of the queue's stream.
-        """
-        mine = str(self._view.stream_created).encode()
-        try:
-            return await self._store.read(BUCKET_MARK) == mine
-        except ObjectNotFoundError:
-            await self._store.put_bytes(BUCKET_MARK, mine, content_type="text/plain")
-            return True
 
 
 def _needs(record: Record, object_key: str, attempt: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -54,8 +55,8 @@ async def own_nats(brokers: Literal[1, 3], tmp_path: Path) -> AsyncIterator[Nats
 
 
 @pytest_asyncio.fixture
-async def store(s3: EmbeddedS3) -> ObjectStore:
-    """A bucket of the test's own."""
+async def store(s3: EmbeddedS3) -> AsyncIterator[ObjectStore]:
+    """A bucket of the test's own, gone after it: each takes some of the server's volumes, of which there are few."""
     store = ObjectStore(
         ObjectStoreSettings(
             endpoint=s3.endpoint,
@@ -66,7 +67,8 @@ async def store(s3: EmbeddedS3) -> ObjectStore:
         )
     )
     await store.ensure_bucket()
-    return store
+    yield store
+    await store.bucket.call(None, partial(store.bucket.client.remove_bucket, store.bucket.name))
 
 
 @pytest_asyncio.fixture

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import grpc
-from cogreel.v1 import queue_pb2, queue_pb2_grpc
+from cogreel.v1 import queue_pb2, queue_pb2_grpc, storage_pb2_grpc
+from cogreel.v1.admin_pb2 import ModelCard
 from cogreel.v1.queue_pb2 import RequestState, SubmitRequest, SubmitResponse, WatchStatusResponse
 from cogreel.v1.video_pb2 import ImageSize, TextToVideoInput, VideoSize
 from prometheus_client import CollectorRegistry
@@ -37,6 +38,7 @@ from service.metrics import ServiceMetrics
 from service.queue_servicer import QueueServiceSettings
 from service.server import ServerSettings, serving
 from service.sweeper import SweeperSettings
+from service.upload_rules import UploadSettings
 
 _T = TypeVar("_T")
 
@@ -67,6 +69,13 @@ class Caller:
     tenant: str
     api_key: str
     endpoint: str
+    storage_stub: storage_pb2_grpc.StorageServiceAsyncStub | None = None
+
+    @property
+    def storage(self) -> storage_pb2_grpc.StorageServiceAsyncStub:
+        """StorageService, for callers that were made with it."""
+        assert self.storage_stub is not None
+        return self.storage_stub
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -129,10 +138,22 @@ class Deployment:
     def __init__(self, settings: BrokerSettings, store: ObjectStore) -> None:
         self.endpoint = f"test/{secrets.token_hex(6)}"
         self.store = store
-        self.card = load_card("simulated")
+        self.cards = {self.endpoint: load_card("simulated")}
         self.settings = settings
         self.broker = Broker(self.settings)
         self._stack = AsyncExitStack()
+
+    @property
+    def card(self) -> ModelCard:
+        """The card of `endpoint`."""
+        return self.cards[self.endpoint]
+
+    def serve_files(self) -> tuple[str, str]:
+        """Serve the other kinds of input as well, from here on; their endpoints, for a picture and for a video."""
+        endpoints = f"{self.endpoint}/image", f"{self.endpoint}/video"
+        for endpoint, kind in zip(endpoints, ("image", "video"), strict=True):
+            self.cards[endpoint] = load_card(f"simulated-{kind}-to-video")
+        return endpoints
 
     async def __aenter__(self) -> Self:
         await self._stack.enter_async_context(self.broker)
@@ -144,10 +165,16 @@ class Deployment:
     ) -> None:
         await self._stack.aclose()
 
-    async def service(self, *, checkpoint_s: float = 15.0, retention_s: float = 3600) -> int:
+    async def service(
+        self,
+        *,
+        checkpoint_s: float = 15.0,
+        retention_s: float = 3600,
+        uploads: UploadSettings = UploadSettings(),  # noqa: B008 - frozen
+    ) -> int:
         """Start a service replica; returns its port."""
         return await self._stack.enter_async_context(
-            self.service_running(checkpoint_s=checkpoint_s, retention_s=retention_s)
+            self.service_running(checkpoint_s=checkpoint_s, retention_s=retention_s, uploads=uploads)
         )
 
     @asynccontextmanager
@@ -157,6 +184,7 @@ class Deployment:
         port: int = 0,
         checkpoint_s: float = 15.0,
         retention_s: float = 3600,
+        uploads: UploadSettings = UploadSettings(),  # noqa: B008 - frozen
         registry: CollectorRegistry | None = None,
     ) -> AsyncIterator[int]:
         """A service replica for the length of the block; `registry` gets its metrics."""
@@ -165,12 +193,11 @@ class Deployment:
             grace_s=0.5,
             queue=QueueServiceSettings(checkpoint_s=checkpoint_s),
             sweeper=SweeperSettings(retention_s=retention_s),
+            uploads=uploads,
         )
         async with (
             Broker(self.settings, QueueMetrics(registry)) as broker,
-            serving(
-                settings, broker, self.store, {self.endpoint: self.card}, metrics=ServiceMetrics(registry)
-            ) as bound,
+            serving(settings, broker, self.store, self.cards, metrics=ServiceMetrics(registry)) as bound,
         ):
             yield bound
 
@@ -180,7 +207,8 @@ class Deployment:
         if api_key is None:
             _, api_key = await create_key(self.broker, tenant)
         channel = await self._stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
-        return Caller(queue_pb2_grpc.QueueServiceStub(channel), tenant, api_key, self.endpoint)
+        queue, storage = queue_pb2_grpc.QueueServiceStub(channel), storage_pb2_grpc.StorageServiceStub(channel)
+        return Caller(queue, tenant, api_key, self.endpoint, storage)
 
     async def dead_worker(self) -> None:
         """Let the next request be claimed by a worker that dies right after: it holds nothing and answers nobody."""
@@ -210,7 +238,7 @@ class Deployment:
         """Start a worker that is drained at the end of the test; `registry` gets its metrics."""
         broker = await self._stack.enter_async_context(Broker(self.settings, QueueMetrics(registry)))
         worker = VideoWorker(
-            WorkerSettings(incarnation=secrets.token_hex(8), name=name, endpoints=(self.endpoint,), grace_s=grace_s),
+            WorkerSettings(incarnation=secrets.token_hex(8), name=name, endpoints=tuple(self.cards), grace_s=grace_s),
             broker,
             self.store,
             model or SimulatedModel(step_s=step_s, frames=9),

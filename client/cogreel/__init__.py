@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         RequestFailedError,
         UnavailableError,
         UnimplementedError,
+        UploadError,
         Violation,
     )
     from cogreel.notebook import Shell, VideoView, show
@@ -71,6 +72,7 @@ __all__ = [
     "UnavailableError",
     "UnimplementedError",
     "Update",
+    "UploadError",
     "VideoView",
     "Violation",
     "show",

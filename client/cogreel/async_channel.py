@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from types import TracebackType
 from typing import Self, TypeVar
@@ -17,7 +18,6 @@ from cogreel.notebook import play_results_in_ipython
 from cogreel.retry import OnRetry, Retrying, RetryPolicy
 from cogreel.trace_context import with_trace_context
 
-_Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
 
 
@@ -64,8 +64,8 @@ class AsyncChannel:
 
     async def _call(
         self,
-        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response],
-        request: _Request,
+        method: Callable[..., Awaitable[_Response]],
+        request: Message,
         request_id: str | None = None,
     ) -> _Response:
         """One call, repeated while that is safe and may help; `request_id` is the request that it is about."""

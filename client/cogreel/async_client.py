@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +17,14 @@ import grpc
 from cogreel.async_channel import AsyncChannel
 from cogreel.download import Source, fetch
 from cogreel.error_details import error_from_rpc
+from cogreel.input_files import large_files
 from cogreel.listing import Listing
 from cogreel.results import video_of
 from cogreel.submission import TextToVideo, build_submit_request, with_idempotency_key
 from cogreel.trace_context import with_trace_context
 from cogreel.updates import LogUpdate, Update
+from cogreel.upload_source import OnProgress, UploadSource, opened
+from cogreel.uploading import Call, advance, upload_calls
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
     GetResultRequest,
@@ -33,11 +36,13 @@ from cogreel.v1.queue_pb2 import (
     SubmitResponse,
 )
 from cogreel.v1.queue_pb2_grpc import QueueServiceStub
+from cogreel.v1.storage_pb2_grpc import StorageServiceStub
 from cogreel.v1.video_pb2 import File, VideoOutput
 from cogreel.watching import Watching
 
 if TYPE_CHECKING:
     from cogreel.v1.queue_pb2_grpc import QueueServiceAsyncStub
+    from cogreel.v1.storage_pb2_grpc import StorageServiceAsyncStub
 
 
 class AsyncCogReel(AsyncChannel):
@@ -53,6 +58,10 @@ class AsyncCogReel(AsyncChannel):
     @cached_property
     def _queue(self) -> QueueServiceAsyncStub:
         return QueueServiceStub(self._channel)
+
+    @cached_property
+    def _storage(self) -> StorageServiceAsyncStub:
+        return StorageServiceStub(self._channel)
 
     async def subscribe(
         self,
@@ -73,7 +82,8 @@ class AsyncCogReel(AsyncChannel):
 
     async def submit(self, endpoint: str | None = None, **options: Unpack[TextToVideo]) -> SubmitResponse:
         """As `CogReel.submit`."""
-        return await self.submit_message(build_submit_request(endpoint, options))
+        uploaded = {name: await self.upload(source) for name, source in large_files(options).items()}
+        return await self.submit_message(build_submit_request(endpoint, options, uploaded))
 
     async def submit_message(self, request: SubmitRequest) -> SubmitResponse:
         """As `CogReel.submit_message`."""
@@ -150,3 +160,23 @@ class AsyncCogReel(AsyncChannel):
             )
         finally:
             stop.set()
+
+    async def upload(
+        self,
+        source: UploadSource,
+        *,
+        content_type: str | None = None,
+        file_name: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> File:
+        """As `CogReel.upload`; files are read and put in threads, from which `on_progress` is called."""
+        with ExitStack() as stack:
+            opening = opened(source, content_type, file_name, on_progress)
+            content = await asyncio.to_thread(stack.enter_context, opening)
+            stack.callback(content.stop.set)
+            calls = upload_calls(content, self._policy)
+            step = await asyncio.to_thread(advance, calls, None)
+            while isinstance(step, Call):
+                answer = await self._call(step.of(self._storage), step.request)
+                step = await asyncio.to_thread(advance, calls, answer)
+            return step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -17,7 +18,6 @@ from cogreel.notebook import play_results_in_ipython
 from cogreel.retry import OnRetry, Retrying, RetryPolicy
 from cogreel.trace_context import with_trace_context
 
-_Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
 
 
@@ -75,8 +75,8 @@ class Channel:
 
     def _call(
         self,
-        method: grpc.UnaryUnaryMultiCallable[_Request, _Response],
-        request: _Request,
+        method: Callable[..., _Response],
+        request: Message,
         request_id: str | None = None,
     ) -> _Response:
         """One call, repeated while that is safe and may help; `request_id` is the request that it is about."""

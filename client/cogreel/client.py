@@ -16,11 +16,14 @@ import grpc
 
 from cogreel.channel import Channel
 from cogreel.download import Source, fetch
+from cogreel.input_files import large_files
 from cogreel.listing import Listing
 from cogreel.results import video_of
 from cogreel.submission import TextToVideo, build_submit_request, with_idempotency_key
 from cogreel.trace_context import with_trace_context
 from cogreel.updates import LogUpdate, Update
+from cogreel.upload_source import OnProgress, UploadSource, opened
+from cogreel.uploading import Call, advance, upload_calls
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
     GetResultRequest,
@@ -32,6 +35,7 @@ from cogreel.v1.queue_pb2 import (
     SubmitResponse,
 )
 from cogreel.v1.queue_pb2_grpc import QueueServiceStub
+from cogreel.v1.storage_pb2_grpc import StorageServiceStub
 from cogreel.v1.video_pb2 import File, VideoOutput
 from cogreel.watching import Watching
 
@@ -53,6 +57,10 @@ class CogReel(Channel):
     @cached_property
     def _queue(self) -> QueueServiceStub:
         return QueueServiceStub(self._channel)
+
+    @cached_property
+    def _storage(self) -> StorageServiceStub:
+        return StorageServiceStub(self._channel)
 
     def subscribe(
         self,
@@ -92,9 +100,9 @@ class CogReel(Channel):
         Args:
             endpoint: the model, such as `fal-ai/cogvideox-5b`. Left out, the service chooses.
             **options: prompt, video_size (a preset, `(width, height)` or `{"width": ..., "height": ...}`),
-                negative_prompt, num_inference_steps, seed, guidance_scale, use_rife, export_fps, priority, webhook_url,
-                start_timeout_s, max_attempts, object_lifetime_s, idempotency_key; `cogreel.submission.TextToVideo`
-                describes each.
+                negative_prompt, num_inference_steps, seed, guidance_scale, use_rife, export_fps, image, video,
+                strength, priority, webhook_url, start_timeout_s, max_attempts, object_lifetime_s, idempotency_key;
+                `cogreel.submission.TextToVideo` describes each.
 
         Raises:
             InvalidInputError: a rule is broken; `violations` names each field and rule.
@@ -102,7 +110,8 @@ class CogReel(Channel):
             IdempotencyConflictError: the idempotency key was used with another body.
             LimitExceededError: the queue is full, or a limit of the tenant is reached.
         """
-        return self.submit_message(build_submit_request(endpoint, options))
+        uploaded = {name: self.upload(source) for name, source in large_files(options).items()}
+        return self.submit_message(build_submit_request(endpoint, options, uploaded))
 
     def submit_message(self, request: SubmitRequest) -> SubmitResponse:
         """Queue a request that is a message of the contract already, as `submit` does."""
@@ -228,3 +237,35 @@ class CogReel(Channel):
             OSError: `path` cannot be written.
         """
         return fetch(Source.of(source), Path(path), overwrite=overwrite, policy=self._policy, stop=Event())
+
+    def upload(
+        self,
+        source: UploadSource,
+        *,
+        content_type: str | None = None,
+        file_name: str | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> File:
+        """Upload a file; returns what to use as an input. It expires if no request names it within its lifetime.
+
+        Large files go up in parts, several at a time, and only those are sent again that did not arrive. Where the
+        store cannot be reached from here, the file goes through the service.
+
+        Args:
+            source: a path, the content, or a file object open for reading in binary mode.
+            content_type: the MIME type. Left out, it is what the content looks like.
+            file_name: the name to store. Left out, it is that of the path.
+            on_progress: told how many bytes have gone up, and of how many; may be called from other threads.
+
+        Raises:
+            InvalidInputError: such files are not taken, or the content is not what was said.
+            LimitExceededError: it is too large, or the tenant has no room for it.
+            UploadError: it is empty, or the store refused it or stayed out of reach.
+            OSError: it cannot be read.
+        """
+        with opened(source, content_type, file_name, on_progress) as content:
+            calls = upload_calls(content, self._policy)
+            step = advance(calls, None)
+            while isinstance(step, Call):
+                step = advance(calls, self._call(step.of(self._storage), step.request))
+            return step

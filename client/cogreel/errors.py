@@ -211,6 +211,10 @@ class DownloadError(CogReelError):
     """A finished video could not be fetched, or what arrived is not what the service stored."""
 
 
+class UploadError(CogReelError):
+    """A file could not be put into the store."""
+
+
 _BY_REASON: Mapping[int, type[CogReelError]] = {
     ErrorReason.ERROR_REASON_INVALID_INPUT: InvalidInputError,
     ErrorReason.ERROR_REASON_UNAUTHENTICATED: AuthenticationError,

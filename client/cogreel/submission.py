@@ -13,8 +13,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from cogreel.errors import ErrorDetails, InvalidInputError, Violation
+from cogreel.input_files import FileInput, file_of
 from cogreel.v1.queue_pb2 import Priority, SubmitRequest
-from cogreel.v1.video_pb2 import ImageSize, TextToVideoInput, VideoSize, VideoSizePreset
+from cogreel.v1.video_pb2 import File, ImageSize, TextToVideoInput, VideoSize, VideoSizePreset
 
 VIDEO_SIZE_PRESETS: tuple[str, ...] = tuple(
     name.removeprefix("VIDEO_SIZE_PRESET_").lower() for name, number in VideoSizePreset.items() if number != 0
@@ -53,6 +54,15 @@ class TextToVideo(TypedDict, total=False):
     export_fps: int
     """Frames shown a second, 4 to 32."""
 
+    image: FileInput
+    """The picture that the video begins with: a path, a URL, bytes, or what `upload` returned."""
+
+    video: FileInput
+    """The video that it is made from, named likewise."""
+
+    strength: float
+    """How far to move away from `video`, 0.05 to 1."""
+
     priority: Literal["normal", "low"]
     """`low` waits behind every normal request of the endpoint."""
 
@@ -74,6 +84,8 @@ class TextToVideo(TypedDict, total=False):
 
 _OPTIONS = frozenset({"endpoint", *TextToVideo.__annotations__})
 
+_INPUT_OF = {"image": "image_to_video", "video": "video_to_video"}
+
 _KINDS = {
     FieldDescriptor.TYPE_STRING: "text",
     FieldDescriptor.TYPE_INT32: "a 32-bit integer",
@@ -83,31 +95,40 @@ _KINDS = {
 }
 
 
-def build_submit_request(endpoint: str | None, options: TextToVideo) -> SubmitRequest:
+def build_submit_request(
+    endpoint: str | None, options: TextToVideo, uploaded: Mapping[str, File] | None = None
+) -> SubmitRequest:
     """The message for one submission, with a fresh idempotency key (a random UUID) unless `options` names one.
 
     Args:
         endpoint: the model, such as `fal-ai/cogvideox-5b`; None leaves the choice to the service.
         options: what to make and how to queue it. An option that is None is left out.
+        uploaded: the files among the options that were uploaded before, by option.
 
     Raises:
-        TypeError: an option is unknown, or the prompt is missing.
+        TypeError: an option is unknown, the prompt is missing, or `image` and `video` are both given.
+        OSError: a path cannot be read.
         InvalidInputError: a value does not fit into the message: a wrong type, an unknown preset, a number that is
             out of range. Field names are those that the service uses.
     """
-    values: dict[str, object] = {"endpoint": endpoint, **options}
+    values: dict[str, object] = {"endpoint": endpoint, **options, **(uploaded or {})}
     if unknown := values.keys() - _OPTIONS:
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
     if values.get("prompt") is None:
         raise TypeError("the option prompt is required")
-    request = SubmitRequest(text_to_video=TextToVideoInput())
+    inputs = [_INPUT_OF[name] for name in _INPUT_OF if values.get(name) is not None]
+    if len(inputs) > 1:
+        raise TypeError("the options image and video exclude each other")
+    kind = inputs[0] if inputs else "text_to_video"
+    request = SubmitRequest()
+    getattr(request, kind).SetInParent()
     violations: list[Violation] = []
     for name, value in values.items():
         if value is not None:
             try:
-                _put(request, name, value)
+                _put(request, kind, name, value)
             except ValueError as error:
-                violations.append(Violation(_path(name), str(error)))
+                violations.append(Violation(_path(kind, name), str(error)))
     if violations:
         raise InvalidInputError(ErrorDetails("the input was refused before it was sent", violations=tuple(violations)))
     return with_idempotency_key(request)
@@ -125,10 +146,17 @@ def with_idempotency_key(request: SubmitRequest) -> SubmitRequest:
     return keyed
 
 
-def _put(request: SubmitRequest, name: str, value: object) -> None:
+def _put(request: SubmitRequest, kind: str, name: str, value: object) -> None:
+    text: TextToVideoInput = request.text_to_video if kind == "text_to_video" else getattr(request, kind).text
     match name:
         case "video_size":
-            request.text_to_video.video_size.CopyFrom(_video_size(value))
+            text.video_size.CopyFrom(_video_size(value))
+        case "image" | "video":
+            getattr(getattr(request, kind), name).CopyFrom(file_of(value))
+        case "strength":
+            if kind != "video_to_video":
+                raise ValueError("goes with video")
+            _put_scalar(request.video_to_video, name, value)
         case "priority":
             request.priority = _priority(value)
         case "start_timeout_s":
@@ -138,12 +166,14 @@ def _put(request: SubmitRequest, name: str, value: object) -> None:
         case "endpoint" | "webhook_url" | "max_attempts" | "idempotency_key":
             _put_scalar(request, name, value)
         case _:
-            _put_scalar(request.text_to_video, name, value)
+            _put_scalar(text, name, value)
 
 
-def _path(option: str) -> str:
+def _path(kind: str, option: str) -> str:
     if option in TextToVideoInput.DESCRIPTOR.fields_by_name:
-        return f"text_to_video.{option}"
+        return f"{kind}.{option}" if kind == "text_to_video" else f"{kind}.text.{option}"
+    if option in {*_INPUT_OF, "strength"}:
+        return f"{kind}.{option}"
     return option.removesuffix("_s")
 
 

@@ -23,7 +23,7 @@ from jobs.cursor import created_ns
 from jobs.errors import BrokerUnavailableError
 from jobs.streams import stream_state
 from jobs.subjects import REQ
-from service.sweeper import BUCKET_MARK
+from service.bucket_owner import BUCKET_MARK
 
 ANSWER_WITHIN_S = 4.0
 PROBE_PREFIX = "doctor/"

@@ -173,7 +173,8 @@ async def test_operators_manage_it_through_the_ready_file(tree: Tree) -> None:
         return list(seen["workers"])
 
     [worker] = await eventually(workers, bool)
-    assert (worker["device"], worker["device_memory_bytes"], worker["endpoints"]) == ("simulated", 0, [owner.endpoint])
+    served = [owner.endpoint, f"{owner.endpoint}/image-to-video", f"{owner.endpoint}/video-to-video"]
+    assert (worker["device"], worker["device_memory_bytes"], worker["endpoints"]) == ("simulated", 0, served)
     assert worker["version"] == metadata.version("cogreel-server")
     erase = ("erase", submitted.request_id, "--tenant", "studio", "--yes")
     assert await asyncio.to_thread(cogreeld, *erase) == f"erased {submitted.request_id}"

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import grpc
 import psutil
-from cogreel.v1 import queue_pb2_grpc
+from cogreel.v1 import queue_pb2_grpc, storage_pb2_grpc
 
 from host import children
 from host.settings import HOSTED_ENDPOINT
@@ -78,7 +78,8 @@ class Tree:
             options = [("grpc.max_reconnect_backoff_ms", 500), ("grpc.initial_reconnect_backoff_ms", 100)]
             self._channel = grpc.aio.insecure_channel(ready["grpc"], options=options)
         stub = queue_pb2_grpc.QueueServiceStub(self._channel)
-        return Caller(stub, "default", ready["api_key"], HOSTED_ENDPOINT)
+        storage = storage_pb2_grpc.StorageServiceStub(self._channel)
+        return Caller(stub, "default", ready["api_key"], HOSTED_ENDPOINT, storage)
 
     def descendants(self) -> list[psutil.Process]:
         """All processes of the tree but the first."""

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from files import request_prefix, video_key
+from files import parse_upload_key, request_prefix, upload_key, upload_prefix, video_key
 
 REQUEST_ID = "0b8f4a52-5f0e-4d7e-9d5b-3a3a9f4cf7b1"
 TENANTS = ["a", "A", "ab", "a/b", "a.b", "a b", "ä", "a*", "a\n", "..", "MFRA", "mfra", "名前", "=", "a="]
@@ -39,3 +39,34 @@ def test_empty_tenant_and_attempt_zero_are_refused() -> None:
         video_key("", REQUEST_ID, 1, "video.mp4")
     with pytest.raises(ValueError, match="attempts count from 1"):
         video_key("acme", REQUEST_ID, 0, "video.mp4")
+
+
+def test_key_of_an_upload_says_whose_it_is() -> None:
+    for tenant in TENANTS:
+        key = upload_key(tenant, "1", "fox.png")
+        assert key.startswith(upload_prefix(tenant))
+        assert parse_upload_key(key) == (tenant, "1", "fox.png")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "uploads/mfrw2zi/1",
+        "uploads/mfrw2zi/1/",
+        "uploads/mfrw2zi//fox.png",
+        "uploads/MFRW2ZI/1/fox.png",
+        "uploads/mfrw2zj/1/fox.png",  # bits that no text leaves behind
+        "uploads/mfrw2zi/1/fox.png/",
+        "uploads/mfrw2zi/../fox.png",
+        "uploads/mfrw2zi/1/../fox.png",
+        "uploads/mfrw2zi/1/fox%2Epng",
+        "uploads/mfrw2zi/1/fox.png\n",
+        "uploads/77776===/1/fox.png",
+        "Uploads/mfrw2zi/1/fox.png",
+        "videos/mfrw2zi/1/fox.png",
+    ],
+)
+def test_only_the_very_text_that_was_made_is_the_key_of_an_upload(key: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_upload_key(key)

@@ -18,7 +18,7 @@ from host.engines.ports import choose_ports
 from host.settings import Settings
 from jobs.broker import Broker
 from jobs.streams import ensure_streams
-from service.sweeper import BUCKET_MARK
+from service.bucket_owner import BUCKET_MARK
 from tests.brokers import NatsServers
 from tests.forwarding import forwarding
 from tests.host.diagnoses import only, verdicts

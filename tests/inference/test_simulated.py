@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.model import CancelledError, Generation, InputError, Stage
+from inference.model import CancelledError, Generation, InputError, SourceVideo, Stage, StartPicture
 from inference.simulated import SimulatedModel
 from tests.inference.progress import RecordingProgress
 
@@ -122,3 +122,24 @@ def test_light_modules_leave_torch_alone() -> None:
         "sys.exit(bool({'torch', 'diffusers', 'transformers'} & sys.modules.keys()))"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+
+
+def test_a_given_picture_is_the_first_frame_and_gives_way(progress: RecordingProgress) -> None:
+    pixels = np.full((GENERATION.height, GENERATION.width, 3), (200, 10, 10), np.uint8)
+    model = SimulatedModel(step_s=0, frames=5)
+    started = model.generate(replace(GENERATION, start=StartPicture(pixels)), progress).frames
+    plain = model.generate(GENERATION, RecordingProgress()).frames
+    np.testing.assert_array_equal(started[0], pixels)
+    np.testing.assert_array_equal(started[-1], plain[-1])
+    away = [np.abs(frame.astype(int) - pixels).mean() for frame in started]
+    assert away == sorted(away)
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0])
+def test_given_frames_are_tinted_by_the_strength(progress: RecordingProgress, strength: float) -> None:
+    frames = np.full((3, GENERATION.height, GENERATION.width, 3), (10, 200, 10), np.uint8)
+    model = SimulatedModel(step_s=0, frames=5)
+    made = model.generate(replace(GENERATION, start=SourceVideo(frames, strength)), progress).frames
+    plain = model.generate(GENERATION, RecordingProgress()).frames
+    expected = frames[:1] * (1 - strength) + plain * strength
+    assert np.abs(made - expected).max() <= 1

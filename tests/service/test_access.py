@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from cogreel.v1 import queue_pb2, storage_pb2, storage_pb2_grpc
+from cogreel.v1 import queue_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -114,18 +114,3 @@ async def test_reflection_lists_the_services(deployment: Deployment) -> None:
             names = {service.name for service in answer.list_services_response.service}
             assert {"cogreel.v1.QueueService", "cogreel.v1.StorageService", "cogreel.v1.AdminService"} <= names
             break
-
-
-async def test_what_is_typed_and_not_served_yet_says_so(deployment: Deployment) -> None:
-    port = await deployment.service()
-    caller = await deployment.caller(port)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        storage = storage_pb2_grpc.StorageServiceStub(channel)
-        upload = storage_pb2.CreateUploadRequest(content_type="image/png", size=1)
-        part = storage_pb2.UploadRequest(header=storage_pb2.UploadHeader(content_type="image/png"))
-        for call in (
-            storage.CreateUpload(upload, metadata=caller.metadata),
-            storage.Upload(iter([part]), metadata=caller.metadata),
-        ):
-            error = await refused(call)
-            assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")

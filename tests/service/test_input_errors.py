@@ -143,14 +143,14 @@ async def test_the_largest_prompt_allowed_is_queued(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("kind", ["image_to_video", "video_to_video"])
-async def test_the_kinds_of_input_that_are_not_served_yet_say_so(caller: Caller, kind: str) -> None:
+async def test_a_kind_of_input_that_no_model_takes_says_so(caller: Caller, kind: str) -> None:
     submission = SubmitRequest()
     part = getattr(submission, kind)
     part.text.prompt = "a garden"
     getattr(part, "image" if kind == "image_to_video" else "video").url = "https://example.com/file"
     error = await refused(caller.stub.Submit(submission, metadata=caller.metadata))
     assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
-    assert error.violations == {kind: "this version makes videos from text only"}
+    assert error.violations == {kind: "no model that is served here takes this kind of input"}
 
 
 async def test_an_option_that_this_version_would_ignore_is_refused_by_name(caller: Caller) -> None:

@@ -24,6 +24,7 @@ from cogreel.errors import (
     RequestFailedError,
     UnavailableError,
     UnimplementedError,
+    UploadError,
 )
 
 
@@ -55,6 +56,7 @@ _MEANINGS: dict[type[CogReelError], tuple[ExitCode, str]] = {
     IdempotencyConflictError: (ExitCode.CONFLICT, "the idempotency key was used before"),
     CursorError: (ExitCode.CURSOR_INVALID, "the cursor is of no use"),
     DownloadError: (ExitCode.FILE_PROBLEM, "the video could not be fetched"),
+    UploadError: (ExitCode.FILE_PROBLEM, "the file could not be uploaded"),
     UnimplementedError: (ExitCode.UNEXPECTED, "the service does not serve this call"),
     InternalError: (ExitCode.UNEXPECTED, "the service has a fault"),
 }
@@ -78,6 +80,8 @@ def _advice(error: CogReelError, address: str) -> str:  # noqa: C901, PLR0911, P
             return "Ask an operator for a key with another role."
         case NotFoundError() if "endpoints" in error.metadata:
             return f"Endpoints served: {error.metadata['endpoints']}"
+        case NotFoundError(reason="FILE_NOT_FOUND"):
+            return "Upload it again with: cogreel upload FILE"
         case NotFoundError():
             return "Is the id complete, and is the API key one of the tenant that submitted the request?"
         case RequestFailedError(failure="INVALID_INPUT"):
@@ -102,6 +106,10 @@ def _advice(error: CogReelError, address: str) -> str:  # noqa: C901, PLR0911, P
             return f"Watch from the beginning with: cogreel watch {request_id}"
         case DownloadError():
             return f"The video is kept for now; try again with: cogreel result {request_id} -o FILE"
+        case UploadError():
+            return "Is the store up, and is the file readable? The same command tries again."
+        case UnimplementedError() if error.details.violations:
+            return ""  # the message says what to do
         case UnimplementedError():
             return "Client and service are of different versions, or something else listens at this address."
         case InternalError():

@@ -32,6 +32,9 @@ def submission_parameters() -> list[click.Parameter]:
             ["--rife/--no-rife", "use_rife"], default=None, help="Whether to double the frames by interpolation."
         ),
         click.Option(["--fps", "export_fps"], type=int, help="Frames shown a second, 4 to 32."),
+        click.Option(["--image"], metavar="PATH|URL", help="The picture that the video begins with."),
+        click.Option(["--video"], metavar="PATH|URL", help="The video that it is made from."),
+        click.Option(["--strength"], type=float, help="How far to move away from --video, 0.05 to 1."),
         click.Option(["--endpoint"], metavar="NAME", help="The model, such as fal-ai/cogvideox-5b."),
         click.Option(
             ["--priority"], type=click.Choice(["normal", "low"]), help="low waits behind every normal request."

@@ -14,6 +14,7 @@ from cogreel.cli.logs import logs
 from cogreel.cli.opening import open_video
 from cogreel.cli.requests import cancel, result, status, submit, watch
 from cogreel.cli.session import Session
+from cogreel.cli.uploads import upload
 
 _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {code.description}" for code in ExitCode)
 
@@ -99,6 +100,7 @@ for _command in (
     open_video,
     cancel,
     doctor,
+    upload,
     completion,
 ):
     main.add_command(_command)

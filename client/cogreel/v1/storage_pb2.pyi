@@ -33,7 +33,7 @@ class CreateUploadRequest(_message.Message):
     file_name: _builtins.str
     """file_name is the name to store."""
     content_type: _builtins.str
-    """content_type is the MIME type; the PUT must carry the same."""
+    """content_type is the MIME type, one of those that the service takes; the PUT must carry the same."""
     size: _builtins.int
     """size is the size in bytes; the PUT must carry as many."""
     def __init__(
@@ -87,7 +87,9 @@ class CreateUploadResponse(_message.Message):
     """upload_url takes the file by PUT."""
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """headers must be sent with the PUT."""
+        """headers must be sent with the PUT. Content-Length is signed as well; HTTP clients set it by themselves. A file
+        can be put once: 412 says that an earlier PUT has arrived.
+        """
 
     @_builtins.property
     def file(self) -> _video_pb2.File:

@@ -109,7 +109,7 @@ class StorageServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CompleteMultipartUpload(self, request, context):
-        """CompleteMultipartUpload joins the parts.
+        """CompleteMultipartUpload joins the parts. Completing what is complete succeeds.
 
         It fails with NOT_FOUND (FILE_NOT_FOUND), INVALID_ARGUMENT (INVALID_INPUT) or UNAVAILABLE (STORE_UNAVAILABLE).
         """

@@ -55,7 +55,7 @@ class StorageServiceStub:
     It fails with NOT_FOUND (FILE_NOT_FOUND) or UNAVAILABLE (STORE_UNAVAILABLE).
     """
     CompleteMultipartUpload: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CompleteMultipartUploadRequest, _storage_pb2.CompleteMultipartUploadResponse]
-    """CompleteMultipartUpload joins the parts.
+    """CompleteMultipartUpload joins the parts. Completing what is complete succeeds.
 
     It fails with NOT_FOUND (FILE_NOT_FOUND), INVALID_ARGUMENT (INVALID_INPUT) or UNAVAILABLE (STORE_UNAVAILABLE).
     """
@@ -92,7 +92,7 @@ class StorageServiceAsyncStub(StorageServiceStub):
     It fails with NOT_FOUND (FILE_NOT_FOUND) or UNAVAILABLE (STORE_UNAVAILABLE).
     """
     CompleteMultipartUpload: _aio.UnaryUnaryMultiCallable[_storage_pb2.CompleteMultipartUploadRequest, _storage_pb2.CompleteMultipartUploadResponse]  # type: ignore[assignment]
-    """CompleteMultipartUpload joins the parts.
+    """CompleteMultipartUpload joins the parts. Completing what is complete succeeds.
 
     It fails with NOT_FOUND (FILE_NOT_FOUND), INVALID_ARGUMENT (INVALID_INPUT) or UNAVAILABLE (STORE_UNAVAILABLE).
     """
@@ -156,7 +156,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _storage_pb2.CompleteMultipartUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.CompleteMultipartUploadResponse, _abc.Awaitable[_storage_pb2.CompleteMultipartUploadResponse]]:
-        """CompleteMultipartUpload joins the parts.
+        """CompleteMultipartUpload joins the parts. Completing what is complete succeeds.
 
         It fails with NOT_FOUND (FILE_NOT_FOUND), INVALID_ARGUMENT (INVALID_INPUT) or UNAVAILABLE (STORE_UNAVAILABLE).
         """

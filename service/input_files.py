@@ -1,0 +1,214 @@
+"""Files named in submissions: found or moved into the store, looked at, and replaced by the keys of their objects.
+
+What is accepted here must still be there when the request runs, although uploads expire. A file is accepted while it
+is younger than its lifetime, or while a request that is kept names it; `upload_sweeper` removes only what has been
+neither for a margin far longer than it takes from here to the record. So between the two there is no race to lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from cogreel.v1.errors_pb2 import ErrorReason
+from cogreel.v1.queue_pb2 import SubmitRequest
+from cogreel.v1.video_pb2 import File
+
+from files import (
+    NotADataUriError,
+    ObjectNotFoundError,
+    ObjectStore,
+    StoredObject,
+    parse_upload_key,
+    parse_video_key,
+    upload_key,
+)
+from files.content_type import (
+    HEAD_BYTES,
+    IMAGE_TYPES,
+    MAX_IMAGE_BYTES,
+    MAX_VIDEO_BYTES,
+    VIDEO_TYPES,
+    sniff,
+)
+from files.data_uri import is_data_uri, parse_data_uri
+from files.names import shown_name
+from files.own_urls import OwnUrls
+from jobs.errors import InvalidInputError, Violation
+from jobs.input_file import OBJECT_SCHEME, InputFile, input_file
+from jobs.queue import digest_of
+from service.errors import CallError, file_not_found
+from service.pins import Pins
+from service.upload_rules import UploadSettings
+
+MAX_INLINE_BYTES = 24 * 1024**2  # as the contract bounds file_data
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A submission whose file is an object of ours, and the digest by which a repetition of it is recognised."""
+
+    submission: SubmitRequest
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a file comes from: an object of the tenant, or `content` that came inline.
+
+    `identity` is the same however the file was carried: signatures, names and encodings are not part of it.
+    """
+
+    identity: str
+    key: str = ""
+    content: bytes = b""
+
+    @classmethod
+    def inline(cls, content: bytes) -> _Source:
+        """Content that came with the submission."""
+        return cls(f"sha256:{hashlib.sha256(content).hexdigest()}", content=content)
+
+
+class InputFiles:
+    """Resolves the files of submissions, for one bucket."""
+
+    def __init__(self, store: ObjectStore, settings: UploadSettings, pins: Pins) -> None:
+        self._store = store
+        self._settings = settings
+        self._pins = pins
+        self._own_urls = OwnUrls(store.bucket)
+
+    async def resolve(self, tenant: str, submission: SubmitRequest) -> Resolved:
+        """Put objects in the place of files.
+
+        Raises:
+            InvalidInputError: a file is malformed, or of another kind than is wanted.
+            CallError: FILE_NOT_FOUND: the tenant has no such file. UNIMPLEMENTED: the URL is of another server.
+            StoreUnavailableError: the store does not answer.
+        """
+        if input_file(submission) is None:
+            return Resolved(submission, digest_of(submission))
+        resolved = SubmitRequest()
+        resolved.CopyFrom(submission)
+        wanted = input_file(resolved)
+        assert wanted is not None
+        given = File()
+        given.CopyFrom(wanted.file)
+        # In a thread: decoding and hashing 24 MiB takes a tenth of a second.
+        source = await asyncio.to_thread(self._source, tenant, InputFile(wanted.field, given))
+        wanted.file.Clear()
+        wanted.file.url = source.identity
+        digest = digest_of(resolved)
+        wanted.file.CopyFrom(await self._stored(tenant, wanted.field, source, given))
+        return Resolved(resolved, digest)
+
+    def _source(self, tenant: str, given: InputFile) -> _Source:
+        """What a file names, before anything is asked of the store."""
+        file = given.file
+        if bool(file.url) == file.HasField("file_data"):
+            raise _invalid(given.field, "must have exactly one of url and file_data")
+        if file.HasField("file_data"):
+            if not file.file_data:
+                raise _invalid(f"{given.field}.file_data", "must not be empty")
+            return _Source.inline(file.file_data)
+        if is_data_uri(file.url):
+            try:
+                return _Source.inline(parse_data_uri(file.url, max_bytes=MAX_INLINE_BYTES))
+            except NotADataUriError as error:
+                raise _invalid(f"{given.field}.url", str(error)) from error
+        key = self._own_urls.key_of(file.url)
+        if key is not None:
+            if not _belongs_to(key, tenant):
+                raise file_not_found(file.url, field=given.field)
+            return _Source(f"{OBJECT_SCHEME}{key}", key=key)
+        if file.url.lower().startswith(("http://", "https://")):
+            rule = "this version fetches nothing from other servers; upload the file and name it by its URL"
+            raise CallError(
+                ErrorReason.ERROR_REASON_UNIMPLEMENTED,
+                f"{given.field}.url: {rule}",
+                violations=[Violation(f"{given.field}.url", rule)],
+            )
+        raise _invalid(f"{given.field}.url", "must be the URL of an uploaded file or a base64 data: URI")
+
+    async def _stored(self, tenant: str, field: str, source: _Source, given: File) -> File:
+        """The file as a record names it, once it is an object that will not expire before the record is written."""
+        if source.content:
+            content_type = _check(field, source.content[:HEAD_BYTES], len(source.content))
+            key = self._place(tenant, source, content_type)
+            if await self._store.stat(key) is None:
+                await self._store.put_bytes(key, source.content, content_type=content_type)
+            size_bytes = len(source.content)
+        else:
+            found = await self._find(source.key)
+            if found is None:
+                raise file_not_found(given.url, field=field)
+            try:
+                head = await self._store.read_head(source.key, HEAD_BYTES)
+                content_type = _check(field, head, found.size_bytes)
+                key = await self._kept(tenant, source, content_type)
+            except ObjectNotFoundError as error:
+                raise file_not_found(given.url, field=field) from error
+            size_bytes = found.size_bytes
+        name = shown_name(given.file_name or (source.key or None), content_type)
+        return File(url=f"{OBJECT_SCHEME}{key}", content_type=content_type, file_name=name, file_size=size_bytes)
+
+    async def _find(self, key: str) -> StoredObject | None:
+        """An object that has not expired."""
+        found = await self._store.stat(key)
+        if found is None or found.modified_at is None or _is_video(key):
+            return found
+        young = datetime.now(UTC) - found.modified_at < timedelta(seconds=self._settings.lifetime_s)
+        return found if young or self._pins.pinned(key) else None
+
+    async def _kept(self, tenant: str, source: _Source, content_type: str) -> str:
+        """The key under which an object of the tenant stays: a result is copied, as it goes with its own request."""
+        if not _is_video(source.key):
+            return source.key
+        key = self._place(tenant, source, content_type)
+        if await self._store.stat(key) is None:
+            await self._store.copy(source.key, key)
+        return key
+
+    def _place(self, tenant: str, source: _Source, content_type: str) -> str:
+        """The key of content that the service stores by itself: the same content has one key for as long as it lives.
+
+        A lifetime later it gets another one, as a key that the sweeper may be removing must never be written anew.
+        """
+        period = int(time.time() // self._settings.lifetime_s)
+        digest = hashlib.sha256(source.identity.encode()).hexdigest()
+        suffix = mimetypes.guess_extension(content_type) or ""
+        return upload_key(tenant, f"{period}-{digest}", f"input{suffix}")
+
+
+def _belongs_to(key: str, tenant: str) -> bool:
+    try:
+        return (parse_video_key(key) if _is_video(key) else parse_upload_key(key)).tenant == tenant
+    except ValueError:
+        return False
+
+
+def _is_video(key: str) -> bool:
+    return key.startswith("videos/")
+
+
+def _check(field: str, head: bytes, size_bytes: int) -> str:
+    """The type of a file that is of the kind that its field wants."""
+    kind, types, most = (
+        ("a picture", IMAGE_TYPES, MAX_IMAGE_BYTES)
+        if field.endswith(".image")
+        else ("a video", VIDEO_TYPES, MAX_VIDEO_BYTES)
+    )
+    found = sniff(head)
+    if found is None or found not in types:
+        raise _invalid(field, f"must be {kind} ({', '.join(types)}), but is {found or 'of no known kind'}")
+    if size_bytes > most:
+        raise _invalid(field, f"must have at most {most} bytes, has {size_bytes}")
+    return found
+
+
+def _invalid(field: str, rule: str) -> InvalidInputError:
+    return InvalidInputError([Violation(field, rule)])

@@ -1,0 +1,51 @@
+"""Which uploaded files are in use: those that a request names which is still kept, whatever its state."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+
+from jobs.input_file import OBJECT_SCHEME, input_file
+from jobs.publisher import key_of
+from jobs.record_pb2 import Record
+from jobs.subjects import RequestKey
+from jobs.view import LiveView
+
+
+class Pins:
+    """The index of one replica, fed by its view. Make it before the view is entered, which tells it of states."""
+
+    def __init__(self, view: LiveView) -> None:
+        self._known = view.projection.entries
+        self._requests: defaultdict[str, set[RequestKey]] = defaultdict(set)
+        self._free_since: dict[str, float] = {}
+        view.on_state.append(self.consider)
+
+    def consider(self, record: Record) -> None:
+        """Take in a state of a request."""
+        found = input_file(record.submission)
+        if found is not None:
+            object_key = found.file.url.removeprefix(OBJECT_SCHEME)
+            self._requests[object_key].add(key_of(record))
+            self._free_since.pop(object_key, None)
+
+    def pinned(self, object_key: str) -> bool:
+        """Whether a request that is kept names this object, as far as this replica has seen."""
+        named_by = self._requests.get(object_key)
+        if named_by is None:
+            return False
+        named_by.intersection_update(self._known.keys())
+        if not named_by:
+            del self._requests[object_key]
+        return bool(named_by)
+
+    def free_for_s(self, object_key: str) -> float | None:
+        """For how many seconds it is known that no request names this object, 0 when first asked; None if one does."""
+        if self.pinned(object_key):
+            return None
+        now = time.monotonic()
+        return now - self._free_since.setdefault(object_key, now)
+
+    def forget(self, object_key: str) -> None:
+        """Drop an object that was removed."""
+        self._free_since.pop(object_key, None)
