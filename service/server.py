@@ -29,6 +29,7 @@ from service.metrics import ServiceMetrics
 from service.pins import Pins
 from service.queue_servicer import QueueServicer, QueueServiceSettings
 from service.storage_servicer import StorageServicer
+from service.stored_bytes import StoredBytes
 from service.sweeper import Sweeper, SweeperSettings
 from service.upload_rules import UploadSettings
 from service.upload_sweeper import UploadSweeper, UploadSweeperSettings
@@ -115,7 +116,9 @@ async def serving(
         queue_pb2_grpc.add_QueueServiceServicer_to_server(
             QueueServicer(Queue(broker, view, cards, admission), view, store, inputs, settings.queue), server
         )
-        storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageServicer(store, settings.uploads), server)
+        storage_pb2_grpc.add_StorageServiceServicer_to_server(
+            StorageServicer(store, settings.uploads, StoredBytes(store, directory.tenant_limits)), server
+        )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(broker, view, store, cards), server)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)

@@ -32,14 +32,14 @@ from files.multipart import MultipartUploads, StoredPart
 from files.names import shown_name
 from files.signing import presign_put
 from jobs.errors import InvalidInputError, Violation
-from service.authentication import caller, current_tenant
+from service.authentication import current_tenant
 from service.errors import CallError, file_not_found
+from service.stored_bytes import StoredBytes
 from service.upload_rules import (
     NewUpload,
     UploadSettings,
     check_content,
     check_size,
-    check_stored_bytes,
     file_of,
     new_upload,
 )
@@ -55,9 +55,10 @@ _log = structlog.get_logger(__name__)
 class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     """Serves one bucket. Nothing is kept here between calls."""
 
-    def __init__(self, store: ObjectStore, settings: UploadSettings) -> None:
+    def __init__(self, store: ObjectStore, settings: UploadSettings, stored_bytes: StoredBytes) -> None:
         self._store = store
         self._settings = settings
+        self._stored_bytes = stored_bytes
         self._multipart = MultipartUploads(store.bucket)
         self._tickets = Tickets(store.settings.secret_key)
 
@@ -85,7 +86,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         context: grpc.aio.ServicerContext[UploadRequest, UploadResponse],
     ) -> UploadResponse:
         """See the contract."""
-        file = await receive(request_iterator, caller.get(), self._store, self._settings)
+        file = await receive(request_iterator, current_tenant(), self._store, self._settings, self._stored_bytes)
         _log.info("file.uploaded", tenant=current_tenant(), size=file.file_size, content_type=file.content_type)
         return UploadResponse(file=file)
 
@@ -165,7 +166,7 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         name = request.file_name if request.HasField("file_name") else None
         upload = new_upload(current_tenant(), name, request.content_type)
         check_size(request.size, self._settings)
-        await check_stored_bytes(self._store, caller.get(), request.size)
+        await self._stored_bytes.check(current_tenant(), request.size)
         return upload
 
     def _ticket(self, upload_id: str) -> Ticket:

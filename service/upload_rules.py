@@ -6,20 +6,17 @@ import re
 import secrets
 from dataclasses import dataclass
 
-from cogreel.v1.admin_pb2 import ApiKey
 from cogreel.v1.errors_pb2 import ErrorReason
 from cogreel.v1.video_pb2 import File
 
 from files import ObjectStore, upload_key
 from files.content_type import UPLOAD_TYPES, agree, sniff
-from files.keys import tenant_prefixes
 from files.names import key_name, shown_name
 from jobs.errors import InvalidInputError, Violation
 from service.errors import CallError
 
 SMALLEST_LIFETIME_S = 2 * 3600  # so that no URL for a PUT outlives what was put
 LONGEST_PUT_VALIDITY_S = 3600
-STORED_BYTES_RETRY_S = 60.0
 
 _TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+")
 
@@ -89,31 +86,7 @@ def check_size(size_bytes: int, settings: UploadSettings) -> None:
         raise CallError(
             ErrorReason.ERROR_REASON_LIMIT_EXCEEDED,
             f"A file may have {settings.max_upload_bytes} bytes at most.",
-            metadata={"limit": "max_upload_bytes", "max_upload_bytes": str(settings.max_upload_bytes)},
-        )
-
-
-async def check_stored_bytes(store: ObjectStore, key: ApiKey, size_bytes: int) -> None:
-    """Refuse a file that would take a tenant above the bytes that it may store, where its key has such a limit.
-
-    What is being uploaded at the moment is not counted, so uploads at once may exceed the limit together.
-
-    Raises:
-        CallError: LIMIT_EXCEEDED.
-        StoreUnavailableError: the store does not answer.
-    """
-    if not key.limits.HasField("stored_bytes"):
-        return
-    stored = 0
-    for prefix in tenant_prefixes(key.tenant):
-        async for found in store.list_objects(prefix):
-            stored += found.size_bytes
-    if stored + size_bytes > key.limits.stored_bytes:
-        raise CallError(
-            ErrorReason.ERROR_REASON_LIMIT_EXCEEDED,
-            f"The tenant may store {key.limits.stored_bytes} bytes and has stored {stored}.",
-            metadata={"limit": "stored_bytes", "stored_bytes": str(key.limits.stored_bytes)},
-            retry_after_s=STORED_BYTES_RETRY_S,
+            metadata={"limit": "max_upload_bytes", "allowed": str(settings.max_upload_bytes)},
         )
 
 

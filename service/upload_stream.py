@@ -9,27 +9,32 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cogreel.v1.admin_pb2 import ApiKey
 from cogreel.v1.storage_pb2 import UploadHeader, UploadRequest
 from cogreel.v1.video_pb2 import File
 
 from files import ObjectStore
 from files.content_type import HEAD_BYTES
 from jobs.errors import InvalidInputError, Violation
-from service.upload_rules import UploadSettings, check_content, check_size, check_stored_bytes, file_of, new_upload
+from service.stored_bytes import StoredBytes
+from service.upload_rules import UploadSettings, check_content, check_size, file_of, new_upload
 from service.validation import check
 
 MESSAGE_WITHIN_S = 60.0
 
 
 async def receive(
-    messages: AsyncIterator[UploadRequest], key: ApiKey, store: ObjectStore, settings: UploadSettings
+    messages: AsyncIterator[UploadRequest],
+    tenant: str,
+    store: ObjectStore,
+    settings: UploadSettings,
+    stored_bytes: StoredBytes,
 ) -> File:
-    """Take in a file and store it. Nothing reaches the store before all of it is here and checked.
+    """Take in a tenant's file and store it. Nothing reaches the store before all of it is here and checked.
 
     Raises:
         InvalidInputError: the stream is malformed, or the content is not what the header says.
         CallError: LIMIT_EXCEEDED: the file is too large.
+        LimitExceededError: the tenant would store too much.
         StoreUnavailableError: the store does not answer.
     """
     first = await _next(messages)
@@ -37,7 +42,7 @@ async def receive(
         raise InvalidInputError([Violation("header", "the first message must be the header")])
     header = first.header
     name = header.file_name if header.HasField("file_name") else None
-    upload = new_upload(key.tenant, name, header.content_type, path="header.")
+    upload = new_upload(tenant, name, header.content_type, path="header.")
     with tempfile.TemporaryDirectory(prefix="cogreel-upload-") as folder:
         path = Path(folder) / "content"
         with await asyncio.to_thread(path.open, "wb") as file:
@@ -46,7 +51,7 @@ async def receive(
             raise InvalidInputError([Violation("chunk", "the file is empty")])
         _check_sha256(header, sha256)
         check_content(upload, head, field="header.content_type")
-        await check_stored_bytes(store, key, size_bytes)
+        await stored_bytes.check(tenant, size_bytes)
         await store.put_file(upload.key, path, content_type=upload.content_type, file_name=upload.file_name)
     return file_of(store, settings, upload, size_bytes)
 
