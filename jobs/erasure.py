@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 
 from jobs.broker import ApiError, Broker
 from jobs.errors import BrokerUnavailableError
-from jobs.subjects import ERASED, LOG, REQ, RequestKey, everything_filter, log_subject, parse_request, request_subject
+from jobs.subjects import ERASED, LOG, REQ, RequestKey, everything_filter, log_subject, parse_request
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ async def erase(broker: Broker, key: RequestKey, *, until_seq: int, until_log_se
     except ApiError as error:
         raise BrokerUnavailableError(str(error)) from error
     try:
-        await broker.nc.publish(ERASED, request_subject(key).encode())
+        await broker.nc.publish(ERASED, log_subject(key).encode())
     except nats.errors.Error as error:  # it is erased all the same
         _log.warning("erasure.not_told", request_id=key.request_id, cause=str(error))
 

@@ -94,4 +94,4 @@ PING = "ctl.ping"
 """Where all runs of worker processes are spoken to at once; an incarnation is hexadecimal and never this."""
 
 ERASED = "note.erased"
-"""Where it is said that a request was erased; the message is its `request_subject`."""
+"""Where it is said that a request was erased; the message is its `log_subject`."""

@@ -22,6 +22,7 @@ from files.keys import UPLOADS
 from files.multipart import MultipartUploads
 from jobs.broker import Broker
 from jobs.errors import BrokerUnavailableError
+from jobs.streams import stream_state
 from jobs.subjects import REQ
 from jobs.tasks import end_task
 from jobs.view import LiveView
@@ -87,8 +88,8 @@ class UploadSweeper:
         if not await belongs_to_queue(self._store, self._view.stream_created):
             _log.error("upload_sweeper.foreign_bucket")
             return 0
-        latest = await self._broker.last(REQ, "req.>")
-        if latest is not None and not await self._view.reached(latest.seq):
+        last_seq, _, _ = await stream_state(self._broker, REQ)
+        if not await self._view.reached(last_seq):
             return 0  # a request that is not seen yet may name anything
         settings = self._settings
         before = datetime.now(UTC) - timedelta(seconds=settings.lifetime_s + settings.margin_s)

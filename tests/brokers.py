@@ -117,18 +117,18 @@ class OneNats(NatsServers):
 
 
 class ThreeNats(NatsServers):
-    """Three servers that keep each stream in three copies."""
+    """Three servers that keep each stream in three copies; clients know only those that they are given."""
 
     replicas = 3
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, advertise: bool = False) -> None:
         ports = choose_ports([f"{name} {kind}" for name in NAMES for kind in ("client", "peer", "monitor")])
         self._password = secrets.token_hex(8)
         self._clients = {name: ports[f"{name} client"] for name in NAMES}
         peers = tuple(ports[f"{name} peer"] for name in NAMES)
         self._servers: dict[str, KeptChild] = {}
         for name in NAMES:
-            cluster = NatsCluster("three", ports[f"{name} peer"], peers)
+            cluster = NatsCluster("three", ports[f"{name} peer"], peers, advertise)
             config = NatsConfig(
                 name, self._clients[name], ports[f"{name} monitor"], folder / name, "test", self._password, cluster
             )

@@ -23,6 +23,8 @@ class NatsCluster:
     """Where this server listens for the others."""
     peer_ports: tuple[int, ...]
     """Where the servers of the cluster listen for each other; this one's own may be among them."""
+    advertise: bool = True
+    """Whether clients are told of the other servers; not where they are to reach them in another way."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def nats_config_text(config: NatsConfig) -> str:
             f'  listen: "127.0.0.1:{config.cluster.port}"',
             f"  {authorization}",
             f"  routes: [{', '.join(map(_quoted, peers))}]",
-            "  no_advertise: true",  # clients are given all servers, and perhaps a way to them that others do not know
+            f"  no_advertise: {'false' if config.cluster.advertise else 'true'}",
             "}",
         ]
     return "\n".join(lines) + "\n"

@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ThreeNats]:
     """Three brokers of the module's own."""
     folder = tmp_path_factory.mktemp("cluster")
-    async with ThreeNats(folder) as running:
+    async with ThreeNats(folder, advertise=True) as running:
         yield running
 
 
