@@ -19,7 +19,7 @@ STUBS := $(if $(filter python,$(LANG)),$(STUBS),other_languages.py stubs '$(LANG
 override LANG := C.UTF-8
 endif
 
-.PHONY: help install demo test test-cluster test-clients chaos check documents format stubs baseline clean
+.PHONY: help install demo test test-long test-cluster test-clients chaos check documents format stubs baseline clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -41,8 +41,11 @@ demo: $(INSTALLED) $(RIFE) ## Make one video, from prompt to MP4. PROMPT="…" f
 test: $(INSTALLED) $(RIFE) ## Run the whole suite on the real engines.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-cluster: $(INSTALLED) ## Run the queue's tests on three brokers instead of one.
-	$(BIN)/python -m pytest --brokers 3 tests/jobs tests/service tests/chaos $(PYTEST_ARGS)
+test-long: $(INSTALLED) ## Run the tests that take long: a kill campaign, a zombie, the search for secrets.
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
+
+test-cluster: $(INSTALLED) ## Run the queue's tests, the long ones too, on three brokers instead of one.
+	$(BIN)/python -m pytest --brokers 3 -m "not other_languages" tests/jobs tests/service tests/chaos $(PYTEST_ARGS)
 
 test-clients: $(INSTALLED) ## Build the TypeScript and Go callers, installing what they need, and run them.
 	$(BIN)/python scripts/other_languages.py build

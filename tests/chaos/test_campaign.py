@@ -11,6 +11,7 @@ from tests.chaos.campaign import CampaignSettings, run_campaign
 from tests.chaos.faults import WEIGHTS, plan
 
 
+@pytest.mark.long
 @pytest.mark.timeout(150)
 async def test_the_queue_keeps_its_word_while_its_processes_die(brokers: Literal[1, 3], tmp_path: Path) -> None:
     settings = CampaignSettings(rounds=20, brokers=brokers, seed=3, round_s=(0.8, 1.6))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
+import pytest
 from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, SubmitRequest
 from cogreel.v1.video_pb2 import ImageSize, TextToVideoInput, VideoSize
 
@@ -141,6 +142,7 @@ async def test_a_worker_that_dies_after_finishing_and_before_the_ack_does_not_ru
         await now.approved()
 
 
+@pytest.mark.long
 async def test_a_zombie_that_wakes_after_the_takeover_writes_nothing(brokers: Literal[1, 3], tmp_path: Path) -> None:
     async with scene(tmp_path, brokers) as now:
         workers = [await now.installation.add_worker(0.1) for _ in range(2)]

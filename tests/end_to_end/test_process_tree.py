@@ -111,6 +111,7 @@ async def test_a_killed_broker_is_replaced_and_all_requests_finish_once(tree: Tr
     assert denoised(await watching, 1) == list(range(51))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(90)
 async def test_what_is_queued_at_the_stop_goes_on_at_the_next_start(tmp_path: Path) -> None:
     tree = Tree(tmp_path, devices="simulated", environment={"COGREEL_SIMULATED_STEP_S": "0.5"})

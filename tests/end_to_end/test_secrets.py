@@ -124,6 +124,7 @@ async def start_with_wrong_credentials(service: dict[str, str], hay: Haystack) -
     assert shown == 0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_no_secret_is_in_what_a_full_life_leaves_behind(tmp_path: Path) -> None:
     hay = Haystack()
