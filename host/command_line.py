@@ -17,7 +17,7 @@ from host.engines.errors import DataDirInUseError, EngineMissingError, PortInUse
 from host.logs import configure_logs
 from host.settings import Settings, SettingsError, read_settings
 from jobs.cards import CardError
-from jobs.errors import BrokerUnavailableError
+from jobs.errors import BrokerUnavailableError, StreamEndedError
 
 DEFAULT_DATA_DIR = Path("~/.local/share/cogreel")
 """Where `cogreeld up` keeps everything."""
@@ -34,6 +34,7 @@ EXPECTED = (
     PortInUseError,
     S3Error,
     StoreUnavailableError,
+    StreamEndedError,
     ValueError,
 )
 _REMEDIES: Mapping[type[Exception], str] = {

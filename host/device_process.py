@@ -36,7 +36,7 @@ from inference.weights import ModelLoadError
 from inference.worker import DeviceLostError, VideoWorker, WorkerSettings
 from jobs.broker import Broker
 from jobs.cards import CardError
-from jobs.errors import BrokerUnavailableError
+from jobs.errors import BrokerUnavailableError, StreamEndedError
 from jobs.metrics import QueueMetrics
 
 MISCONFIGURED = 78  # EX_CONFIG of sysexits.h
@@ -167,7 +167,7 @@ def main() -> int:
     except S3Error as error:
         print(f"error: the object store refused: {error.code}, {error.message}", file=sys.stderr)  # noqa: T201 - as above
         return MISCONFIGURED
-    except (DeviceError, DeviceLostError, BrokerUnavailableError, StoreUnavailableError) as error:
+    except (DeviceError, DeviceLostError, BrokerUnavailableError, StoreUnavailableError, StreamEndedError) as error:
         _log.error("worker.stopped", cause=str(error))
         return DEVICE_LOST
     return 0

@@ -14,15 +14,12 @@ from host.settings import Settings
 from host.signals import stop_event, until_stopped
 from host.tracing import traced
 from jobs.broker import Broker
+from jobs.errors import StreamEndedError
 from jobs.metrics import QueueMetrics
 from service.metrics import ServiceMetrics
 from service.server import serving
 
 RETRY_S = 1.0
-
-
-class StreamLostError(Exception):
-    """What this process knows of the queue is of streams that are no more."""
 
 
 class ListenError(Exception):
@@ -52,7 +49,7 @@ async def serve(settings: Settings) -> None:
 
     Raises:
         BrokerUnavailableError: NATS cannot be reached.
-        StreamLostError: the queue was set up anew meanwhile.
+        StreamEndedError: the queue can be followed no more, as when it was set up anew.
         CardError: a model card cannot be read.
         ListenError, OSError: the address cannot be listened on.
     """
@@ -71,4 +68,4 @@ async def _serve(settings: Settings, cards: dict[str, ModelCard]) -> None:
             metrics = ServiceMetrics(registry)
             async with serving(settings.server(), broker, store, cards, metrics=metrics, on_lost=lost.set):
                 await lost.wait()
-            raise StreamLostError("the queue's streams were made anew; start again to serve the new ones")
+            raise StreamEndedError("the queue can be followed no more; the log says why. Start again")

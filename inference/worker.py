@@ -37,6 +37,7 @@ from jobs.cards import input_of
 from jobs.control import answer_controls
 from jobs.deliveries import Deliveries
 from jobs.dispatch import Dispatcher
+from jobs.errors import StreamEndedError
 from jobs.lease import Lease
 from jobs.pauses import PauseDirectory
 from jobs.record_pb2 import Output, Record, State, Worker
@@ -155,6 +156,7 @@ class VideoWorker:
         Raises:
             DeviceLostError: the device failed; the request that it failed in has been handed back.
             BrokerUnavailableError: the queue cannot be set up.
+            StreamEndedError: it cannot be told any more what is paused, as when the queue was set up anew.
         """
         settings = self._settings
         await ensure_streams(self._broker)
@@ -180,10 +182,14 @@ class VideoWorker:
                     _log.info("worker.ready", worker=settings.name, model=self._model.identity.name)
                     serving = asyncio.create_task(self._serve_all(dispatcher, device), name="serving")
                     draining = asyncio.create_task(self._draining.wait(), name="draining")
-                    await asyncio.wait({serving, draining}, return_when=asyncio.FIRST_COMPLETED)
+                    lost = asyncio.create_task(pauses.until_ended(), name="pauses")
+                    await asyncio.wait({serving, draining, lost}, return_when=asyncio.FIRST_COMPLETED)
                     deliveries.close()
                     await self._finish(serving)
                     draining.cancel()
+                    if lost.done():
+                        raise StreamEndedError("pauses can be followed no more; start again")
+                    lost.cancel()
 
     async def _finish(self, serving: asyncio.Task[None]) -> None:
         """Let the running request finish within the grace time, or else hand it back; then end."""

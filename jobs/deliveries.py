@@ -65,6 +65,7 @@ class Deliveries:
         self._paused = paused
         self._woken = asyncio.Event()
         self._again: deque[Delivery] = deque()
+        self._awaited = 0
         self.closed = False
         self._stack = AsyncExitStack()
 
@@ -103,13 +104,29 @@ class Deliveries:
         self.closed = True
         self._woken.set()
 
-    def bring_again(self, delivery: Delivery) -> None:
-        """Let `next` give out a delivery that it has given before, as a later one: its state is to be looked at."""
+    async def bring_again(self, delivery: Delivery) -> None:
+        """Let whoever waits in `next` have a delivery that it gave out before; if nobody does, give it back.
+
+        It is a later one then: its state is to be looked at. Given back, it goes to any worker that is free.
+
+        Raises:
+            BrokerUnavailableError: it could not be given back, and goes out again after its ack wait.
+        """
+        if not self._awaited:
+            await self.hand_back(delivery)
+            return
         self._again.append(replace(delivery, first=False))
         self._woken.set()
 
     async def next(self) -> Delivery | None:
         """The next message: normal before low, and endpoints in turn; None once closed."""
+        self._awaited += 1
+        try:
+            return await self._next()
+        finally:
+            self._awaited -= 1
+
+    async def _next(self) -> Delivery | None:
         pauses = list(LOOK_AGAIN_S)
         while not self.closed:
             self._woken.clear()

@@ -62,8 +62,8 @@ class Dispatcher:
         self._deliveries = deliveries
         self._held: dict[tuple[RequestKey, int], asyncio.Event] = {}
         self._outwaiting: set[asyncio.Task[None]] = set()
-        self._silent: dict[RequestKey, int] = {}
-        """The sequences of states whose holder has been silent for long enough."""
+        self._silent: dict[RequestKey, tuple[int, float]] = {}
+        """The sequences of states whose holder has been silent for long enough, and the moment of the last silence."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -195,11 +195,12 @@ class Dispatcher:
 
     async def _is_abandoned(self, delivery: Delivery, record: Record, seq: int) -> bool:
         """Whether a running request is in nobody's hands. If that takes long to find out, the delivery comes again."""
-        if self._silent.pop(delivery.key, None) == seq:
-            return True
-        asked_at, losses = asyncio.get_running_loop().time(), self._broker.losses
-        holding = await self._who_holds(record)
-        if holding is Holding.SILENCE and SILENCE_S:
+        loop = asyncio.get_running_loop()
+        asked_at, losses = loop.time(), self._broker.losses
+        known_seq, silent_at = self._silent.pop(delivery.key, (0, 0.0))
+        outwaited = known_seq == seq and asked_at - silent_at <= 2 * ASK_EVERY_S
+        holding = await self._who_holds(record)  # once more in any case: it may have come back since
+        if holding is Holding.SILENCE and not outwaited and loop.time() < asked_at + SILENCE_S:
             self._outwait(delivery, record, seq, until=asked_at + SILENCE_S, losses=losses)
             return False
         return holding is not Holding.MINE
@@ -216,8 +217,8 @@ class Dispatcher:
         async def outwait() -> None:
             try:
                 if await self._stays_silent(delivery, record, seq, until=until, losses=losses):
-                    self._silent[delivery.key] = seq
-                self._deliveries.bring_again(delivery)
+                    self._silent[delivery.key] = seq, asyncio.get_running_loop().time()
+                await self._deliveries.bring_again(delivery)
             except BrokerUnavailableError:
                 await self._hand_back(delivery, UNDECIDED_DELAY_S)
             except asyncio.CancelledError:

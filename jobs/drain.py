@@ -15,6 +15,7 @@ from cogreel.v1.queue_pb2 import Priority
 from jobs.broker import Broker, Stored
 from jobs.control import Holding, ask_holding
 from jobs.dispatch import SILENCE_S
+from jobs.errors import BrokerUnavailableError
 from jobs.publisher import key_of, read_record
 from jobs.record_pb2 import Record, State
 from jobs.subjects import LIVE, REQ, RequestKey, parse_request
@@ -62,13 +63,15 @@ async def draining(
     loop = asyncio.get_running_loop()
     silent_since: dict[tuple[RequestKey, int], float] = {}
     idle_since = loop.time()
-    async with StreamTail(broker, REQ, f"{LIVE}req.>", apply):
+    async with StreamTail(broker, REQ, f"{LIVE}req.>", apply) as tail:
         while True:
-            asked_at = loop.time()
+            asked_at, losses = loop.time(), broker.losses
             records = list(unfinished.values())
             answers = await asyncio.gather(
                 *(ask_holding(broker, record.worker.incarnation, key_of(record), record.attempt) for record in records)
             )
+            if broker.losses != losses or not tail.is_current:
+                raise BrokerUnavailableError("the broker was away while the workers were asked")
             running = 0
             for record, holding in zip(records, answers, strict=True):
                 attempt = key_of(record), record.attempt

@@ -86,5 +86,9 @@ class BrokerUnavailableError(Exception):
     """The broker is out of reach, or could not decide in time. Repeating is safe."""
 
 
+class StreamEndedError(Exception):
+    """A stream can be followed no more: it was made anew, or something in it cannot be read. Start again."""
+
+
 class ShuttingDownError(Exception):
     """This process is going away; another replica can go on."""

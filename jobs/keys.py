@@ -203,6 +203,11 @@ class KeyDirectory:
         """Whether all keys were known at the last look: otherwise a revoked one may still be taken."""
         return self._tail.caught_up
 
+    @property
+    def ended(self) -> bool:
+        """Whether changes are followed no more: this process must start again."""
+        return self._tail.ended
+
     def _apply(self, stored: Stored) -> None:
         entry = StoredApiKey.FromString(stored.data)
         self._keys[entry.key.key_id] = entry

@@ -1,7 +1,7 @@
 """Listing a tenant's requests, newest first, in pages: which ones, out of the projection's index.
 
-A page is continued below the QUEUED sequence that ended it, so requests that come or go between two pages neither
-repeat nor hide others.
+A page is continued below the sequence of acceptance that ended it, so requests that come or go between two pages
+neither repeat nor hide others.
 """
 
 from __future__ import annotations

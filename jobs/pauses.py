@@ -96,6 +96,10 @@ class PauseDirectory:
     ) -> None:
         await self._tail.__aexit__(kind, error, trace)
 
+    async def until_ended(self) -> None:
+        """Wait until changes are followed no more, after which nothing here can be trusted."""
+        await self._tail.until_ended()
+
     def paused(self, endpoint: str, priority: Priority.ValueType) -> bool:
         """Whether nothing of this endpoint and priority may start."""
         return (endpoint, priority) in self._paused

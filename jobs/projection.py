@@ -81,7 +81,7 @@ class Projection:
             return
         if known is not None:
             self._leave(key, known)
-        before = known if known is not None and known.state not in TERMINAL else None  # else it is a new request
+        before = None if known is None or _begins(known, record) else known
         queued_seq = seq if record.state == State.STATE_QUEUED else record.queued_seq
         if not queued_seq:
             queued_seq = before.queued_seq if before is not None else seq
@@ -195,3 +195,10 @@ class Projection:
     def living(self) -> Iterator[RequestKey]:
         """The requests that have not ended, as of now."""
         return (key for key, entry in list(self.entries.items()) if entry.state not in TERMINAL)
+
+
+def _begins(known: Entry, record: Record) -> bool:
+    """Whether a state is the first of a new request, under the id of one that was erased."""
+    if known.state in TERMINAL or record.state == State.STATE_HELD:
+        return True
+    return record.state == State.STATE_QUEUED and known.state != State.STATE_HELD

@@ -21,7 +21,7 @@ from jobs.record_pb2 import Record, State
 from jobs.tasks import end_task
 from jobs.view import LiveView
 
-LOOK_EVERY_S = 2.0  # limits may change, or their keys be revoked, and no state tells
+LOOK_EVERY_S = 2.0  # limits may change, keys be revoked, a promotion fail: no state tells
 
 _log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class Promoter:
         self._broker = broker
         self._view = view
         self._limits_of = limits_of
-        self._due: set[str] = set()
+        self._due: dict[str, None] = {}  # in the order in which they became due
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         view.on_state.append(self._consider)
@@ -50,36 +50,47 @@ class Promoter:
 
     def _consider(self, record: Record) -> None:
         if self._view.projection.usage(record.tenant).held:
-            self._due.add(record.tenant)
+            self._due[record.tenant] = None
             self._woken.set()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        look_at = loop.time() + LOOK_EVERY_S
         while True:
-            try:
-                async with asyncio.timeout(LOOK_EVERY_S):
-                    await self._woken.wait()
-            except TimeoutError:
-                self._due |= self._view.projection.holding()
-            self._woken.clear()
-            while self._due:
-                tenant = self._due.pop()
+            if not self._due:
                 try:
-                    await self._promote(tenant)
-                except (BrokerUnavailableError, QueueFullError) as error:
-                    _log.warning("promotion.postponed", tenant=tenant, cause=str(error))
-                except Exception as error:  # noqa: BLE001 - one tenant's trouble must not hold up all others
-                    _log.error("promotion.fault", tenant=tenant, exc_info=error)
+                    async with asyncio.timeout_at(look_at):
+                        await self._woken.wait()
+                except TimeoutError:
+                    pass
+                self._woken.clear()
+            if loop.time() >= look_at:
+                self._due |= dict.fromkeys(self._view.projection.holding())
+                look_at = loop.time() + LOOK_EVERY_S
+            if self._due:
+                tenant = next(iter(self._due))
+                del self._due[tenant]
+                if await self._promoted(tenant):
+                    self._due[tenant] = None  # its next one after those of all others
 
-    async def _promote(self, tenant: str) -> None:
-        """Put held requests of a tenant in line for as long as it has slots free."""
+    async def _promoted(self, tenant: str) -> bool:
+        try:
+            return await self._promote(tenant)
+        except (BrokerUnavailableError, QueueFullError) as error:
+            _log.warning("promotion.postponed", tenant=tenant, cause=str(error))
+        except Exception as error:  # noqa: BLE001 - one tenant's trouble must not hold up all others
+            _log.error("promotion.fault", tenant=tenant, exc_info=error)
+        return False
+
+    async def _promote(self, tenant: str) -> bool:
+        """Put a tenant's first held request in line, if a slot is free; whether that is done and seen."""
         projection = self._view.projection
-        while (key := projection.first_held(tenant)) is not None:
-            limits = self._limits_of(tenant)
-            if limits.HasField("running") and projection.usage(tenant).admitted >= limits.running:
-                return
-            found = await confirmed_state(self._broker, key)
-            if found is None or found[1].state != State.STATE_HELD:
-                return  # the projection will hear of it, and the tenant be due again
-            outcome = await publish_transition(self._broker, states.admitted(found[1]), expected_seq=found[0])
-            if not isinstance(outcome, Applied) or not await self._view.reached(outcome.seq):
-                return
+        key = projection.first_held(tenant)
+        limits = self._limits_of(tenant)
+        if key is None or (limits.HasField("running") and projection.usage(tenant).admitted >= limits.running):
+            return False
+        found = await confirmed_state(self._broker, key)
+        if found is None or found[1].state != State.STATE_HELD:
+            return False  # the projection will hear of it, and the tenant be due again
+        outcome = await publish_transition(self._broker, states.admitted(found[1]), expected_seq=found[0])
+        return isinstance(outcome, Applied) and await self._view.reached(outcome.seq)

@@ -17,7 +17,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from jobs.broker import ApiError, Broker, Stored
-from jobs.errors import BrokerUnavailableError
+from jobs.errors import BrokerUnavailableError, StreamEndedError
 from jobs.streams import stream_state
 from jobs.tasks import end_task
 
@@ -29,7 +29,7 @@ BUFFERED_COPIES = 65_536
 
 
 class StreamTail:
-    """Calls `apply` with each message of a stream, from `start_seq` (1: from the beginning) on.
+    """Calls `apply` with each message of a stream, from its beginning, or with `start_at_end` from its end on.
 
     As an async context manager: entering reads the stream up to its present end. `created` is the stream's creation
     time as the server writes it, `stored_bytes` its size at the last look. `on_hole` is called where a sequence was
@@ -76,7 +76,8 @@ class StreamTail:
         follower = self._follower = asyncio.create_task(self._follow(), name=f"tail {self._stream}")
 
         async def cleanup() -> None:
-            await end_task(follower)
+            if not follower.done():
+                await end_task(follower)
             if not self._broker.nc.is_closed:
                 await subscription.unsubscribe()
 
@@ -96,8 +97,13 @@ class StreamTail:
 
     @property
     def ended(self) -> bool:
-        """Whether it follows no more, because its stream was made anew."""
+        """Whether it follows no more, for the reason that it logged: its stream was made anew, most likely."""
         return self._follower is not None and self._follower.done()
+
+    async def until_ended(self) -> None:
+        """Wait until it follows no more; for ever, if all is well."""
+        if self._follower is not None:
+            await asyncio.wait({self._follower})
 
     async def reached(self, seq: int, *, timeout_s: float) -> bool:
         """Wait until everything up to `seq` has been applied; False if that takes longer than `timeout_s`."""
@@ -155,7 +161,7 @@ class StreamTail:
     async def _compare(self) -> None:
         last_seq, self.stored_bytes, created = await stream_state(self._broker, self._stream)
         if self.created and created != self.created:
-            raise RuntimeError(f"stream {self._stream} was made anew; this process must start again")
+            raise StreamEndedError(f"stream {self._stream} was made anew; this process must start again")
         self.created = created
         if last_seq > self.position:
             await self._fill(last_seq)

@@ -106,7 +106,7 @@ class LiveView:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is seen, because a stream was made anew: this process must start again."""
+        """Whether a stream is followed no more: this process must start again."""
         return self._req.ended or self._log.ended
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Container
 
 from jobs.input_file import OBJECT_SCHEME, input_file
 from jobs.publisher import key_of
@@ -34,7 +35,7 @@ class Pins:
         named_by = self._requests.get(object_key)
         if named_by is None:
             return False
-        named_by.intersection_update(self._known.keys())
+        named_by.difference_update([key for key in named_by if key not in self._known])
         if not named_by:
             del self._requests[object_key]
         return bool(named_by)
@@ -46,6 +47,9 @@ class Pins:
         now = time.monotonic()
         return now - self._free_since.setdefault(object_key, now)
 
-    def forget(self, object_key: str) -> None:
-        """Drop an object that was removed."""
-        self._free_since.pop(object_key, None)
+    def retain(self, object_keys: Container[str]) -> None:
+        """Drop what is known of all objects but these: they are no more, whoever removed them."""
+        for object_key in [key for key in self._free_since if key not in object_keys]:
+            del self._free_since[object_key]
+        for object_key in [key for key in self._requests if key not in object_keys]:
+            self.pinned(object_key)  # which drops it, once nobody names it any more

@@ -86,7 +86,7 @@ async def serving(
     """Serve while the block runs; gives the port. Leaving ends all watches, so that their callers go elsewhere.
 
     `metrics` are filled with what happens; left out, with what nobody reads. `on_lost` is called, perhaps again and
-    again, once the streams were made anew: what this replica knows is of others, and it must start again.
+    again, once a stream can be followed no more, as when it was made anew: this replica must start again.
 
     Raises:
         BrokerUnavailableError: the streams cannot be set up.
@@ -153,6 +153,6 @@ async def _report_health(
     while True:
         await checks.set("", serving_status)
         await checks.set(QUEUE_SERVICE, serving_status if view.caught_up and directory.caught_up else not_serving)
-        if view.ended:
+        if view.ended or directory.ended:
             on_lost()
         await asyncio.sleep(HEALTH_EVERY_S)

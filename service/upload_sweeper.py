@@ -94,14 +94,17 @@ class UploadSweeper:
         settings = self._settings
         before = datetime.now(UTC) - timedelta(seconds=settings.lifetime_s + settings.margin_s)
         removed = 0
+        kept: set[str] = set()
         async for stored in self._store.list_objects(UPLOADS):
             free_for_s = self._pins.free_for_s(stored.key)
             expired = stored.modified_at is not None and stored.modified_at < before
             if expired and free_for_s is not None and free_for_s >= settings.margin_s:
                 await self._store.remove(stored.key)
-                self._pins.forget(stored.key)
                 removed += 1
                 _log.info("upload.expired", key=stored.key)
+            else:
+                kept.add(stored.key)
+        self._pins.retain(kept)
         for unfinished in await self._multipart.unfinished(UPLOADS):
             if unfinished.initiated_at is not None and unfinished.initiated_at < before:
                 await self._multipart.abort(unfinished.key, unfinished.upload_id)

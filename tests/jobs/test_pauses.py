@@ -152,7 +152,7 @@ async def test_what_is_looked_at_again_waits_if_it_was_paused_meanwhile(
         assert delivery is not None
         await pause(broker, endpoint)
         await until(lambda: directory.paused(endpoint, PRIORITY_NORMAL))
-        worker.deliveries.bring_again(delivery)
+        await worker.deliveries.bring_again(delivery)
         taking = asyncio.create_task(worker.take())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):  # there is nothing to wait for but that nothing happens

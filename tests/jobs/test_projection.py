@@ -226,3 +226,16 @@ def test_only_the_running_attempts_progress_is_kept() -> None:
     stream.complete(key)
     hear()
     assert key not in projection.progress
+
+
+def test_a_request_submitted_anew_under_an_old_id_is_a_new_one() -> None:
+    stream, projection = Stream(), Projection()
+    old = stream.submit("small", PRIORITY_NORMAL)
+    other = stream.submit("small", PRIORITY_NORMAL)
+    stream.claim(old)
+    for message in stream.messages:
+        projection.apply(*message)
+    anew = states.queued(Record(tenant=old.tenant, request_id=old.request_id, endpoint="small"), now=NOW)
+    projection.apply(old, 9, anew)  # its end and its erasure were not heard of
+    assert list(projection.by_tenant["t"].values()) == [other, old]
+    assert projection.usage("t") == (2, 2, 0, 0)

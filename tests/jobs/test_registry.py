@@ -64,7 +64,7 @@ async def test_one_that_died_is_not_listed_although_its_supervisor_answers_for_i
 ) -> None:
     async with Supervisor(broker) as supervisor, running(nats.settings(), "alive") as alive:
         async with running(nats.settings(), "dies") as dead:
-            assert len(await list_workers(broker)) == 2
+            await seen(lambda: list_workers(broker), lambda found: len(found) == 2)
         await supervisor.bury(WorkerRun(incarnation=dead, ready=True))
         assert await ask_holding(broker, dead, KEY, 1) is Holding.NOT_MINE
         assert [worker.incarnation for worker in await list_workers(broker)] == [alive]

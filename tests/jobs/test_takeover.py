@@ -99,10 +99,45 @@ async def test_a_worker_serves_others_while_it_waits_for_a_silent_one(
         assert (taken.key, taken.record.attempt) == (abandoned.key, 2)
 
 
+async def test_a_holder_that_speaks_again_while_others_are_busy_keeps_its_request(
+    broker: Broker, nats: NatsServers, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "SILENCE_S", 2.5)
+    request = await Request.submit(broker, endpoint=endpoint)
+    link = Link(nats.settings())
+    async with (
+        link.open(),
+        WorkerRun(link.settings, endpoint) as first,
+        WorkerRun(nats.settings(), endpoint) as second,
+    ):
+        lease = await first.take()
+        questions = await broker.nc.subscribe(control_subject(first.incarnation))
+        link.cut()
+        taking = asyncio.create_task(second.take())
+        await hand_back(broker, lease.delivery.reply)
+        await questions.next_msg(timeout=10)
+        later = await Request.submit(broker, endpoint=endpoint)
+        busy = await taking
+        assert busy.key == later.key
+        back_at = time.monotonic() + 2 * dispatch.SILENCE_S
+        await until(lambda: time.monotonic() >= back_at)
+        link.mend()
+        await until(lambda: first.broker.connected)
+        assert await busy.complete(output_named("later.mp4"))
+        await second.put_down(busy)
+        waiting = asyncio.create_task(work_off(second, []))
+        await until(lambda: first.asked > 0)
+        second.deliveries.close()
+        await waiting
+        running = await request.current()
+        assert (running.attempt, running.worker.incarnation) == (1, first.incarnation)
+        assert await lease.complete(output_named("video.mp4"))
+
+
 async def test_what_a_closing_worker_waits_for_is_handed_back(
     broker: Broker, nats: NatsServers, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "SILENCE_S", 1.0)
+    monkeypatch.setattr(dispatch, "SILENCE_S", 2.5)
     abandoned = await Request.submit(broker, endpoint=endpoint)
     async with WorkerRun(nats.settings(), endpoint) as first:
         lease = await first.take()

@@ -94,6 +94,29 @@ async def test_nobody_stays_held_when_the_limit_goes(deployment: Deployment) -> 
     await eventually(lambda: greedy.status(held.request_id), lambda answer: not answer.status.held)
 
 
+async def test_a_limit_that_goes_is_noticed_while_others_are_busy(deployment: Deployment) -> None:
+    port = await deployment.service()
+    caller = await deployment.caller(port)
+    key, _ = await create_key(deployment.broker, caller.tenant, limits=Limits(running=1))
+    greedy = await deployment.caller(port, tenant=caller.tenant)
+    busy = await limited(deployment, port, running=1)
+    await greedy.submit("first")
+    held = await greedy.submit("second")
+    for number in range(2):
+        await busy.submit(f"{number}")
+
+    async def others_come_and_go() -> None:
+        while True:
+            await busy.cancel((await busy.submit("one more")).request_id)
+
+    coming = asyncio.create_task(others_come_and_go())
+    try:
+        await revoke_key(deployment.broker, key.key_id)
+        await eventually(lambda: greedy.status(held.request_id), lambda answer: not answer.status.held)
+    finally:
+        coming.cancel()
+
+
 async def test_two_replicas_queue_each_held_request_once(deployment: Deployment) -> None:
     ports = [await deployment.service() for _ in range(2)]
     greedy = await limited(deployment, ports[0], running=2)
