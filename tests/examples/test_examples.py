@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from PIL import Image
 
 from tests.deployment import Deployment
 
@@ -77,6 +78,18 @@ async def test_watch_progress(examples: Examples, deployment: Deployment) -> Non
     assert [int(step) for step in steps if step != "0"] == list(range(1, 51))
     assert any(line.startswith("  info: Stored") for line in lines)
     examples.assert_videos("lighthouse.mp4")
+
+
+async def test_from_a_picture(deployment: Deployment, tmp_path: Path) -> None:
+    deployment.serve_files()
+    port = await deployment.service()
+    await deployment.worker(step_s=0.01)
+    examples = Examples(port, (await deployment.caller(port)).api_key, tmp_path)
+    Image.new("RGB", (90, 60), "teal").save(tmp_path / "portrait.png")
+    size = (tmp_path / "portrait.png").stat().st_size
+    lines = await examples.finish(await examples.start(EXAMPLES / "from_a_picture.py", "portrait.png"))
+    assert lines[-2:] == [f"{size} of {size} bytes", "portrait.mp4 begins with portrait.png"]
+    assert (tmp_path / "portrait.mp4").read_bytes()[4:8] == b"ftyp"
 
 
 async def test_cancel(examples: Examples, deployment: Deployment) -> None:
