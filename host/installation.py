@@ -57,8 +57,7 @@ def read_ready(path: Path) -> Ready:
     """
     try:
         ready = json.loads(path.read_text(encoding="utf-8"))
-        pids = {str(role): int(pid) for role, pid in ready["pids"].items() if role != "up"}
-        pids["up"] = int(ready["pids"]["up"])
+        pids = {"up": int(ready["pids"]["up"])} | {str(role): int(pid) for role, pid in ready["pids"].items()}
         return Ready(str(ready["nats"]), str(ready["s3"]), str(ready["grpc"]), Path(ready["data_dir"]), pids)
     except FileNotFoundError as error:
         raise NothingRunsError(
@@ -157,7 +156,8 @@ def _nothing_runs(settings: Settings, ready_file: Path | None) -> str:
         return f"the `cogreeld up` of {ready_file} does not run: its NATS at {where} refuses connections"
     if names_engines(settings):
         return f"nothing listens at {where}. Is NATS running? COGREEL_NATS_URL says where it is"
-    return f"no `cogreeld up` runs on {DEFAULT_DATA_DIR}, and nothing listens at {where}. {THREE_WAYS}"
+    killed = " (the last one was killed)" if (DEFAULT_DATA_DIR.expanduser() / READY_FILE).exists() else ""
+    return f"no `cogreeld up` runs on {DEFAULT_DATA_DIR}{killed}, and nothing listens at {where}. {THREE_WAYS}"
 
 
 def _refused(nats_url: str) -> bool:
