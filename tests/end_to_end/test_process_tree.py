@@ -202,6 +202,6 @@ async def test_a_second_tree_on_the_same_data_is_refused_in_a_sentence(tree: Tre
         subprocess.run, (*command, "--data-dir", str(tree.data_dir)), capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 1
-    assert "error:" in done.stderr
+    assert "Error:" in done.stderr
     assert str(tree.data_dir) in done.stderr
     assert "Traceback" not in done.stderr
