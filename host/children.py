@@ -6,6 +6,7 @@ stops; the kernel signals it when we die, however we die. What it prints goes to
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -27,14 +28,31 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class ChildFailedError(RuntimeError):
-    """A child ended, or did not become ready in time. The message ends with the last lines of its log."""
+    """A child ended, or did not become ready in time.
+
+    The message ends with the cause that the child told last, or else with the last lines of its log.
+    """
 
     def __init__(self, name: str, returncode: int | None, problem: str, log_tail: str) -> None:
-        super().__init__(f"{name}: {problem}\n{log_tail}".rstrip())
+        cause = _told_cause(log_tail)
+        super().__init__(f"{name}: {problem}: {cause}" if cause else f"{name}: {problem}\n{log_tail}".rstrip())
         self.name = name
         self.returncode = returncode
         """As in `subprocess`: the exit status, or minus the signal; None if it still ran."""
         self.log_tail = log_tail
+
+
+def _told_cause(log_tail: str) -> str:
+    """The last error of a program of ours: a line `error: …`, or a JSON record of level error with a cause."""
+    for line in reversed(log_tail.splitlines()):
+        kind, _, said = line.partition(": ")
+        if kind in {"error", "Error"}:
+            return said
+        with contextlib.suppress(ValueError, AttributeError):
+            record = json.loads(line)
+            if record.get("level") == "error" and "exception" not in record:
+                return str(record.get("cause") or record["event"])
+    return ""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from host.command_line import DEFAULT_DATA_DIR, run, settings_or_exit
+from host.command_line import run, settings_or_exit
 from host.doctor_command import doctor
 from host.erase_command import erase
+from host.installation import DEFAULT_DATA_DIR
 from host.key_commands import keys
 from host.logs import configure_logs
 from host.queue_commands import queue
@@ -32,7 +33,11 @@ def main() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=50051, show_default=True, help="gRPC port; 0 for any.")
 @click.option("--model", help="A hub id, a directory in diffusers format, or `small`. Default: what fits the device.")
 @click.option("--devices", help="cuda:N, cpu or simulated, comma-separated. Default: the GPUs, or else the CPU.")
-@click.option("--ready-file", type=click.Path(path_type=Path), help="Gets addresses, key and pids once all is ready.")
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path),
+    help="Gets addresses, key and pids once all is ready, as DATA_DIR/ready.json does.",
+)
 def up(data_dir: Path, port: int, model: str | None, devices: str | None, ready_file: Path | None) -> None:
     """Run everything on this machine: queue, store, service and workers.
 

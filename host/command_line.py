@@ -14,13 +14,11 @@ from minio.error import S3Error
 from files import StoreUnavailableError
 from host.children import ChildFailedError
 from host.engines.errors import DataDirInUseError, EngineMissingError, PortInUseError
+from host.installation import THREE_WAYS
 from host.logs import configure_logs
 from host.settings import Settings, SettingsError, read_settings
 from jobs.cards import CardError
 from jobs.errors import BrokerUnavailableError, StreamEndedError
-
-DEFAULT_DATA_DIR = Path("~/.local/share/cogreel")
-"""Where `cogreeld up` keeps everything."""
 
 _T = TypeVar("_T")
 
@@ -38,8 +36,7 @@ EXPECTED = (
     ValueError,
 )
 _REMEDIES: Mapping[type[Exception], str] = {
-    BrokerUnavailableError: "Is this NATS the right one, and does it run with JetStream? COGREEL_NATS_URL says where "
-    "it is, or --ready-file of which `cogreeld up`.",
+    BrokerUnavailableError: f"Is this NATS the right one, and does it run with JetStream? {THREE_WAYS}",
     StoreUnavailableError: "Is S3 running? COGREEL_S3_ENDPOINT says where it is, or --ready-file of which "
     "`cogreeld up`. Then run this again.",
     S3Error: "Do COGREEL_S3_ACCESS_KEY and COGREEL_S3_SECRET_KEY belong to this store? Then run this again.",
@@ -47,8 +44,9 @@ _REMEDIES: Mapping[type[Exception], str] = {
 
 ready_file_option = click.option(
     "--ready-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Of a running `cogreeld up`: use its NATS and its store.",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Of a running `cogreeld up`: use its NATS and its store. Default: those of COGREEL_NATS_URL and COGREEL_S3_*, "
+    "or else of the `up` that runs on the default data directory.",
 )
 """For commands that talk straight to the engines: to those of the settings, or of a running `up`."""
 
@@ -61,7 +59,7 @@ def run(main: Coroutine[None, None, _T], remedies: Mapping[type[Exception], str]
     try:
         return asyncio.run(main)
     except EXPECTED as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"Error: {error}", err=True)
         if remedy := (remedies or {}).get(type(error)):
             click.echo(remedy, err=True)
         sys.exit(1)

@@ -97,7 +97,14 @@ def load_model(settings: Settings, device: str) -> Loaded:
 
 
 async def work(
-    settings: Settings, incarnation: str, device: str, loaded: Loaded, reports: Reports, *, metrics: ProcessMetrics
+    settings: Settings,
+    incarnation: str,
+    device: str,
+    loaded: Loaded,
+    reports: Reports,
+    *,
+    name: str,
+    metrics: ProcessMetrics,
 ) -> None:
     """Work off requests until SIGTERM.
 
@@ -114,7 +121,7 @@ async def work(
         worker = VideoWorker(
             WorkerSettings(
                 incarnation=incarnation,
-                name=f"{settings.worker_name}/{device}",
+                name=name,
                 endpoints=endpoints,
                 grace_s=settings.worker_grace_s,
                 device=device,
@@ -159,8 +166,9 @@ def main() -> int:
     try:
         loaded = load_model(settings, device)
         incarnation = os.environ["COGREEL_INCARNATION"]
-        with traced("worker", f"{settings.worker_name}/{device}/{incarnation}"):
-            asyncio.run(work(settings, incarnation, device, loaded, Reports(os.environ), metrics=metrics))
+        name = f"{settings.worker_name}/{os.environ.get('COGREEL_DEVICE_NAME', device)}"
+        with traced("worker", f"{name}/{incarnation}"):
+            asyncio.run(work(settings, incarnation, device, loaded, Reports(os.environ), name=name, metrics=metrics))
     except (CardError, CardMismatchError, ModelLoadError, RifeWeightsError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - what an operator reads first
         return MISCONFIGURED

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from host.command_line import DEFAULT_DATA_DIR, ready_file_option
+from host.command_line import ready_file_option
+from host.installation import DEFAULT_DATA_DIR
 from host.logs import configure_logs
 
 
@@ -40,7 +41,8 @@ def doctor(
     """Look at the settings and at this machine, and say what is wrong, why it matters and what to do.
 
     Looks at what `cogreeld up`, `serve` or `worker` would need here; left out, at a cluster's service and worker where
-    the environment names a NATS or an S3, and else at `up`. Ends with 1 if there is a problem.
+    the environment names a NATS or an S3, and else at `up`: at the one that runs on the data directory, if one does.
+    Ends with 1 if there is a problem.
 
     Example: cogreeld doctor worker --devices cuda:0,cuda:1
     """

@@ -22,13 +22,15 @@ from pydantic import SecretStr
 
 from files import ObjectStore
 from host.children import ChildSpec, KeptChild
+from host.devices import ensure_devices
 from host.engines import EmbeddedNats, EmbeddedS3
 from host.engines.errors import PortInUseError
 from host.engines.ports import choose_ports, is_free
+from host.installation import READY_FILE
 from host.metrics import Address, pool_metrics
 from host.settings import HOSTED_ENDPOINT, Settings, read_settings
 from host.worker_pool import WorkerPool
-from inference.model_choice import SMALL
+from inference.model_choice import SIMULATED, SMALL
 from inference.rife import RifeWeightsError, fetch_rife_weights, find_rife_weights
 from jobs.broker import Broker
 from jobs.keys import create_key, list_keys
@@ -46,6 +48,10 @@ HEALTH_EVERY_S = 0.05
 WATCH_PIDS_EVERY_S = 0.5
 
 Say = Callable[[str], None]
+
+
+class DataDirError(ValueError):
+    """The data directory cannot be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ def settings_for(options: EmbeddedOptions) -> Settings:
     """
     base = read_settings()
     devices = options.devices or (base.devices if "devices" in base.model_fields_set else devices_here())
-    kinds = {device.partition(":")[0] for device in devices.split(",")}
+    kinds = {device.strip().partition(":")[0] for device in devices.split(",")}
     if len(kinds) > 1:
         raise ValueError(f"the devices {devices} do not serve one model: use one kind of device")
     chosen = options.model or (base.model if "model" in base.model_fields_set else None)
@@ -128,19 +134,25 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
     """Run everything while the block lasts. `say` is told what is being waited for.
 
     Raises:
+        DevicesError: a device is misnamed, or not there.
+        DataDirError: the data directory cannot be made.
         EngineMissingError, DataDirInUseError, PortInUseError, ChildFailedError: a process cannot start.
         RifeWeightsError: the weights of RIFE cannot be fetched.
     """
     data_dir = options.data_dir.expanduser().absolute()
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    await ensure_devices(settings)
+    _make_private(data_dir)
     logs = data_dir / "logs"
     async with AsyncExitStack() as stack:
-        if settings.devices != "simulated" and "simulated" not in settings.devices:
+        simulated = SIMULATED in settings.device_list()
+        if not simulated:
             await asyncio.to_thread(_ensure_rife_weights, settings, say)
         say("starting nats-server and the S3 server")
         nats, s3 = EmbeddedNats(data_dir), EmbeddedS3(data_dir)
         await stack.enter_async_context(nats)
         await stack.enter_async_context(s3)
+        own_ready_file = data_dir / READY_FILE
+        own_ready_file.unlink(missing_ok=True)  # of one that was killed
         port = _grpc_port(options.port)
         service_metrics, workers_metrics = _metrics_addresses(settings.metrics_listen)
         settings = settings.model_copy(
@@ -172,7 +184,7 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
         )
         say("starting the service")
         await stack.enter_async_context(service)
-        say(f"loading the model {settings.model if settings.devices != 'simulated' else 'simulated'}")
+        say(f"loading the model {SIMULATED if simulated else settings.model}")
         metrics = stack.enter_context(pool_metrics(workers_metrics))
         pool = await stack.enter_async_context(WorkerPool(settings, broker, metrics=metrics, logs=logs))
 
@@ -195,9 +207,19 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
             wait=lambda: asyncio.ensure_future(wait()),
             metrics={"service": service_metrics.url, "workers": metrics.url} if service_metrics and metrics.url else {},
         )
-        if options.ready_file is not None:
-            await stack.enter_async_context(_ready_file(options.ready_file, running))
+        for path in dict.fromkeys((own_ready_file, (options.ready_file or own_ready_file).absolute())):
+            await stack.enter_async_context(_ready_file(path, running))
         yield running
+
+
+def _make_private(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno is not None else str(error)
+        raise DataDirError(
+            f"the data directory {data_dir} cannot be made ({why}); choose another with --data-dir"
+        ) from error
 
 
 def _ensure_rife_weights(settings: Settings, say: Say) -> None:

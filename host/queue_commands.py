@@ -11,7 +11,7 @@ from host.command_line import ready_file_option, run_on_engines
 
 @click.group()
 def queue() -> None:
-    """Pause, drain and resume endpoints, in the NATS of COGREEL_NATS_URL or of a running `up` (--ready-file)."""
+    """Pause, drain and resume endpoints, in the NATS of a running `up` or of COGREEL_NATS_URL."""
 
 
 _endpoint = click.argument("endpoint")
@@ -23,7 +23,7 @@ _priority = click.option(
 @queue.command("list")
 @ready_file_option
 def list_queues(ready_file: Path | None) -> None:
-    """List the endpoints that have been served, what waits and runs, and what is paused.
+    """List the endpoints that have been served, what waits, is held and runs, and what is paused.
 
     Example: cogreeld queue list
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import shlex
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -13,10 +15,10 @@ from typing import cast
 import click
 from cogreel.v1.queue_pb2 import PRIORITY_LOW, PRIORITY_NORMAL, Priority
 
-from host.installation import settings_of
+from host.installation import pasted, settings_of
 from jobs import pauses
 from jobs.broker import ApiError, Broker, Stored
-from jobs.drain import Remaining, draining
+from jobs.drain import SETTLED_S, Remaining, draining
 from jobs.projection import Projection
 from jobs.publisher import key_of, read_record
 from jobs.record_pb2 import State
@@ -24,14 +26,16 @@ from jobs.streams import ensure_pauses_bucket
 from jobs.subjects import LIVE, REQ, untoken
 from jobs.tail import StreamTail
 
+_KINDS = {State.STATE_RUNNING: "running", State.STATE_HELD: "held"}
 _PRIORITIES = {"normal": PRIORITY_NORMAL, "low": PRIORITY_LOW}
 
 
 async def pause_queue(endpoint: str, priority: str | None, ready_file: Path | None) -> None:
     """Pause and say so."""
+    resume = _resume(endpoint, priority, ready_file)
     async with _queues_of(endpoint, ready_file) as broker:
         await pauses.pause(broker, endpoint, _chosen(priority))
-    click.echo(f"paused {_name(endpoint, priority)}: nothing more of it starts; go on with: {_resume(endpoint)}")
+    click.echo(f"paused {_name(endpoint, priority)}: nothing more of it starts; go on with: {resume}")
 
 
 async def resume_queue(endpoint: str, priority: str | None, ready_file: Path | None) -> None:
@@ -49,7 +53,9 @@ async def drain_queue(endpoint: str, priority: str | None, timeout_s: float | No
     Raises:
         click.ClickException: something still ran after `timeout_s`, or someone resumed it.
     """
+    resume = _resume(endpoint, priority, ready_file)
     told: Remaining | None = None
+    idle_since = asyncio.get_running_loop().time()
     async with _queues_of(endpoint, ready_file) as broker:
         await pauses.pause(broker, endpoint, _chosen(priority))
         click.echo(f"paused {_name(endpoint, priority)}", err=True)
@@ -58,15 +64,17 @@ async def drain_queue(endpoint: str, priority: str | None, timeout_s: float | No
                 async for remaining in left:
                     if not await _is_paused(broker, endpoint, _chosen(priority)):
                         raise click.ClickException(f"{_name(endpoint, priority)} was resumed meanwhile")
+                    if remaining.running:
+                        idle_since = asyncio.get_running_loop().time()
                     if remaining != told:
                         click.echo(_told(remaining), err=True)
                         told = remaining
         except TimeoutError as error:
-            running = told.running if told is not None else "an unknown number of"
+            state = _state(told, asyncio.get_running_loop().time() - idle_since)
             raise click.ClickException(
-                f"{running} still run after {timeout_s:g} s; it stays paused, go on with: {_resume(endpoint)}"
+                f"gave up after {timeout_s:g} s, {state}; it stays paused, go on with: {resume}"
             ) from error
-    click.echo(f"drained {_name(endpoint, priority)}: nothing of it runs; go on with: {_resume(endpoint)}")
+    click.echo(f"drained {_name(endpoint, priority)}: nothing of it runs; go on with: {resume}")
 
 
 async def list_queues(ready_file: Path | None) -> None:
@@ -76,13 +84,13 @@ async def list_queues(ready_file: Path | None) -> None:
         served = await _served(broker)
         paused = {(found.endpoint, found.priority): found.since for found in await pauses.list_pauses(broker)}
         counts = await _counts(broker)
-    rows = [("endpoint", "priority", "waiting", "running", "")]
+    rows = [("endpoint", "priority", "waiting", "held", "running", "")]
     for endpoint in sorted({*served, *(endpoint for endpoint, _ in paused)}):
         for priority in pauses.ALL_PRIORITIES:
-            waiting, running = (counts[endpoint, priority, kind] for kind in ("waiting", "running"))
+            waiting, held, running = (str(counts[endpoint, priority, kind]) for kind in ("waiting", "held", "running"))
             since = paused.get((endpoint, priority))
             note = f"paused for {_ago(since)}" if since is not None else ""
-            rows.append((endpoint, _priority_name(priority), str(waiting), str(running), note))
+            rows.append((endpoint, _priority_name(priority), waiting, held, running, note))
     if len(rows) == 1:
         click.echo("no endpoint has been served from here yet", err=True)
         return
@@ -140,7 +148,7 @@ async def _counts(broker: Broker) -> Counter[tuple[str, Priority.ValueType, str]
         return Counter()
     counts: Counter[tuple[str, Priority.ValueType, str]] = Counter()
     for queue, state, count in counted:
-        counts[queue.endpoint, queue.priority, "running" if state == State.STATE_RUNNING else "waiting"] += count
+        counts[queue.endpoint, queue.priority, _KINDS.get(state, "waiting")] += count
     return counts
 
 
@@ -156,13 +164,23 @@ def _name(endpoint: str, priority: str | None) -> str:
     return endpoint if priority is None else f"{endpoint} ({priority} priority)"
 
 
-def _resume(endpoint: str) -> str:
-    return f"cogreeld queue resume {endpoint}"
+def _resume(endpoint: str, priority: str | None, ready_file: Path | None) -> str:
+    chosen = "" if priority is None else f" --priority {priority}"
+    return pasted(f"queue resume {shlex.quote(endpoint)}{chosen}", ready_file)
 
 
 def _told(remaining: Remaining) -> str:
     lost = f"; {remaining.abandoned} lost their worker and wait to be taken over" if remaining.abandoned else ""
     return f"{remaining.running} running{lost}" if remaining.running else f"nothing runs{lost}; making sure"
+
+
+def _state(left: Remaining | None, idle_s: float) -> str:
+    """What a drain that gives up knows."""
+    if left is None:
+        return "not knowing what runs"
+    if left.running:
+        return f"{left.running} still run"
+    return f"nothing has run for {math.floor(idle_s)} s, but making sure takes {SETTLED_S:g} s"
 
 
 def _ago(since: datetime) -> str:

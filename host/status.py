@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cogreel.v1.admin_pb2 import QueueCounts, Worker
+from cogreel.v1.queue_pb2 import Priority
 
 from host.settings import Settings
 from jobs.broker import ApiError, Broker, Stored
 from jobs.errors import BrokerUnavailableError
 from jobs.overview import queue_counts
+from jobs.pauses import Pause, list_pauses
 from jobs.projection import Projection
 from jobs.publisher import read_record
 from jobs.registry import list_workers
@@ -31,6 +33,13 @@ class Snapshot:
     time: datetime
     queues: list[QueueCounts]
     workers: list[Worker]
+    pauses: list[Pause]
+
+    def paused_s(self, endpoint: str, priority: Priority.ValueType) -> float | None:
+        """For how many seconds an endpoint and priority have been paused; None if they are not."""
+        found = (pause.since for pause in self.pauses if (pause.endpoint, pause.priority) == (endpoint, priority))
+        since = next(found, None)
+        return None if since is None else max(0.0, (self.time - since).total_seconds())
 
     @property
     def unserved(self) -> list[str]:
@@ -61,8 +70,18 @@ class Observer:
         workers = await list_workers(self._broker)
         if not self.tail.caught_up:
             raise BrokerUnavailableError("the queue cannot be followed at the moment")
+        pauses = await self._pauses()
         endpoints = {endpoint for worker in workers for endpoint in worker.endpoints}
-        return Snapshot(datetime.now(UTC), queue_counts(self._projection, endpoints), workers)
+        endpoints |= {pause.endpoint for pause in pauses}
+        return Snapshot(datetime.now(UTC), queue_counts(self._projection, endpoints), workers, pauses)
+
+    async def _pauses(self) -> list[Pause]:
+        try:
+            return await list_pauses(self._broker)
+        except BrokerUnavailableError as error:
+            if isinstance(error.__cause__, ApiError) and error.__cause__.code == _STREAM_NOT_FOUND:
+                return []  # nobody has made the bucket
+            raise
 
 
 @asynccontextmanager

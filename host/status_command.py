@@ -24,8 +24,8 @@ def status(once: bool, json_: bool, ready_file: Path | None) -> None:
     """Show queues and workers, refreshed each second until Ctrl-C.
 
     Queues: by endpoint and priority how many requests wait for a worker (queued), wait for their tenant's limit (held)
-    and run, and how long the oldest queued one has waited. Workers: those that answer, each with the request that is on
-    its device, and since when its process runs.
+    and run, how long the oldest queued one has waited, and for how long the queue has been paused. Workers: those that
+    answer, each with the request that is on its device, and since when its process runs.
 
     Example: cogreeld status --json | jq '.queues[].queued'
     """

@@ -31,6 +31,7 @@ def as_json(snapshot: Snapshot) -> str:
                     "queued": count.queued,
                     "held": count.held,
                     "running": count.running,
+                    "paused_s": snapshot.paused_s(count.endpoint, count.priority),
                     "oldest_s": count.oldest.ToMilliseconds() / 1000 if count.HasField("oldest") else None,
                 }
                 for count in snapshot.queues
@@ -62,7 +63,7 @@ def as_json(snapshot: Snapshot) -> str:
 
 def as_tables(snapshot: Snapshot, width: int, note: str = "") -> RenderableType:
     """The snapshot for people, on so many columns; `note` says why it is not of this moment."""
-    parts: list[RenderableType] = [_queues(snapshot.queues), _workers(snapshot.workers, width)]
+    parts: list[RenderableType] = [_queues(snapshot), _workers(snapshot.workers, width)]
     if not snapshot.workers:
         parts.append(Text("No worker answers.", style="yellow"))
     parts += [
@@ -74,16 +75,21 @@ def as_tables(snapshot: Snapshot, width: int, note: str = "") -> RenderableType:
     return Group(*parts)
 
 
-def _queues(queues: list[QueueCounts]) -> Table:
+def _queues(snapshot: Snapshot) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("endpoint", no_wrap=True)
     table.add_column("priority")
     for name in ("queued", "held", "running", "oldest"):
         table.add_column(name, justify="right")
-    for count in queues:
+    table.add_column("paused", no_wrap=True)
+    for count in snapshot.queues:
         oldest = _duration(count.oldest.ToTimedelta()) if count.HasField("oldest") else _NOTHING
+        paused_s = snapshot.paused_s(count.endpoint, count.priority)
+        paused = Text(_NOTHING)
+        if paused_s is not None:
+            paused = Text(f"for {_duration(timedelta(seconds=paused_s))}", style="yellow")
         numbers = [str(number) for number in (count.queued, count.held, count.running)]
-        table.add_row(Text(count.endpoint), _priority(count), *numbers, oldest)
+        table.add_row(Text(count.endpoint), _priority(count), *numbers, oldest, paused)
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from host.devices import ensure_devices
 from host.metrics import Address, pool_metrics
 from host.settings import Settings
 from host.signals import stop_event, until_stopped
@@ -13,9 +14,11 @@ async def work(settings: Settings) -> None:
     """Keep the workers running until SIGTERM or Ctrl-C, then drain them.
 
     Raises:
+        DevicesError: a device is misnamed, or not there.
         BrokerUnavailableError: NATS cannot be reached.
         ChildFailedError: a worker cannot start.
     """
+    await ensure_devices(settings)
     await until_stopped(_work(settings), stop_event())
 
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from host.children import Child, ChildSpec, KeptChild
+from host.devices import distinct
 from host.metrics import PoolMetrics
 from host.settings import Settings
 from inference.supervisor import Supervisor, WorkerRun
@@ -31,9 +32,10 @@ class WorkerPool:
     ) -> None:
         metrics = metrics or PoolMetrics()
         self._supervisor = Supervisor(broker)
+        devices = settings.device_list()
         self._slots = [
-            _Slot(settings, device, f"worker-{number}", self._supervisor, metrics=metrics, logs=logs)
-            for number, device in enumerate(settings.device_list())
+            _Slot(settings, device, f"worker-{number}", self._supervisor, called=called, metrics=metrics, logs=logs)
+            for number, (device, called) in enumerate(zip(devices, distinct(devices), strict=True))
         ]
         self._stack = AsyncExitStack()
 
@@ -86,12 +88,14 @@ class _Slot:
         name: str,
         supervisor: Supervisor,
         *,
+        called: str,
         metrics: PoolMetrics,
         logs: Path | None,
     ) -> None:
         self.name = name
         self._settings = settings
         self._device = device
+        self._called = called
         self._supervisor = supervisor
         self._metrics = metrics
         self._log_path = logs / f"{name}.log" if logs is not None else None
@@ -110,6 +114,7 @@ class _Slot:
         self._metrics.starting(self.name, self._device)
         own = {
             "COGREEL_DEVICE": self._device,
+            "COGREEL_DEVICE_NAME": self._called,
             "COGREEL_INCARNATION": self._run.incarnation,
             "COGREEL_REPORT_FD": str(self._pipe[1]),
         }

@@ -11,8 +11,9 @@ from cogreel.cli.findings import Finding, as_json, as_text, has_problem, problem
 
 from host.doctor.checks import run_checks
 from host.doctor.plan import Plan, Process, checks_of, likely_processes
-from host.doctor.running import read_ready_file, with_engines
+from host.doctor.running import as_started, read_ready_file
 from host.embedded import EmbeddedOptions, settings_for
+from host.installation import names_engines, ready_of_running
 from host.settings import Settings, SettingsError, read_settings
 
 
@@ -49,7 +50,8 @@ async def diagnosis(options: DoctorOptions) -> list[Finding]:
 
 def _plan(options: DoctorOptions) -> Plan:
     settings = read_settings()
-    started = read_ready_file(options.ready_file) if options.ready_file is not None else None
+    ready_file = options.ready_file or _ready_file_here(options, settings)
+    started = read_ready_file(ready_file) if ready_file is not None else None
     processes = frozenset({options.process}) if options.process else likely_processes(settings)
     if started is not None:
         processes = frozenset({Process.UP})
@@ -65,9 +67,15 @@ def _plan(options: DoctorOptions) -> Plan:
         )
     data_dir = options.data_dir.expanduser().absolute()
     if started is not None:
-        settings, data_dir = with_engines(settings, started), started.data_dir
+        settings, data_dir = as_started(settings, started), started.data_dir
     monitor_url = options.monitor_url or (started.monitor_url if started is not None else None)
     return Plan(settings, processes, data_dir, started, monitor_url, options.deep)
+
+
+def _ready_file_here(options: DoctorOptions, settings: Settings) -> Path | None:
+    """That of an `up` that runs on the data directory, unless another process or another `up` is asked about."""
+    other = options.devices or options.model or (options.process is None and names_engines(settings))
+    return ready_of_running(options.data_dir) if options.process in {None, Process.UP} and not other else None
 
 
 def _settings_of_up(options: DoctorOptions) -> Settings:

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
-import re
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from cogreel.cli.findings import Finding, ok, problem, warning
 
+from host.devices import Gpu, cuda_indices, malformed, nodes, probed
 from host.doctor.model_checks import Model
 from host.settings import Settings
 
-PROBE_WITHIN_S = 90.0  # torch is 2 GB of libraries, and a disk may be cold
 HOSTED_MODEL = "zai-org/CogVideoX-5b"
 HOSTED_MODEL_BYTES = 34 * 1000**3  # published for 720 x 480 and 49 frames in bf16, all parts on the GPU
 PEAK_SHARE = 1.6  # of the weights: 34 GB for the 21 GB of CogVideoX-5B
 DEVICE_WHY = "A worker without its device does not start."
-_FORM = re.compile(r"cpu|simulated|cuda:\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A GPU as torch sees it."""
-
-    name: str
-    free_bytes: int
-    total_bytes: int
 
 
 async def check_devices(settings: Settings, model: Model) -> list[Finding]:
     """The form of `devices`, each GPU named there, and room for the model."""
     devices = settings.device_list()
-    malformed = [device for device in devices if not _FORM.fullmatch(device)]
-    if malformed or not devices:
-        named = ", ".join(map(repr, malformed)) or "none"
+    wrong = malformed(devices)
+    if wrong or not devices:
+        named = ", ".join(map(repr, wrong)) or "none"
         remedy = "A device is cuda:N, cpu or simulated."
         return [problem("devices", f"COGREEL_DEVICES names {named}", DEVICE_WHY, remedy)]
-    indices = [int(device.partition(":")[2]) for device in devices if device.startswith("cuda")]
+    indices = cuda_indices(devices)
     found = await _check_gpus(indices, _needed_bytes(settings, model)) if indices else []
     twice = sorted({device for device in devices if device.startswith("cuda") and devices.count(device) > 1})
     if twice:
@@ -60,14 +44,9 @@ def _needed_bytes(settings: Settings, model: Model) -> int:
     return HOSTED_MODEL_BYTES if settings.model == HOSTED_MODEL else 0
 
 
-def _nodes() -> list[str]:
-    """The GPUs that the driver shows, whatever torch sees of them."""
-    return sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
-
-
 async def _check_gpus(indices: Sequence[int], needed_bytes: int) -> list[Finding]:
     try:
-        built_for, gpus = await _probed()
+        built_for, gpus = await probed()
     except (OSError, ValueError, TimeoutError) as error:
         remedy = "Install what workers need: pip install 'cogreel-server[worker]'. Does `nvidia-smi` work?"
         return [problem("devices", f"torch cannot look for GPUs: {error}", DEVICE_WHY, remedy)]
@@ -76,8 +55,8 @@ async def _check_gpus(indices: Sequence[int], needed_bytes: int) -> list[Finding
             remedy = "Install the build of torch for CUDA, not the one for CPUs; or set COGREEL_DEVICES=cpu."
             found = "there is no GPU for torch: this build of it is for CPUs only"
             return [problem("devices", found, DEVICE_WHY, remedy)]
-        nodes = _nodes()
-        seen = f"the driver shows {', '.join(nodes)}" if nodes else "there is no /dev/nvidia*"
+        shown = nodes()
+        seen = f"the driver shows {', '.join(shown)}" if shown else "there is no /dev/nvidia*"
         remedy = (
             "Does `nvidia-smi` work here? In a container, GPUs must be passed in (`--gpus all`, or the device plugin); "
             f"CUDA {built_for} needs a driver that is new enough; CUDA_VISIBLE_DEVICES may hide them."
@@ -103,29 +82,6 @@ def check_gpu(index: int, gpus: Sequence[Gpu], needed_bytes: int) -> Finding:
         remedy = "Stop what else uses it (`nvidia-smi` names it), unless that is a worker of this machine."
         return warning("devices", f"{described}, of which {gpu.free_bytes / 1e9:.0f} GB are free", why, remedy)
     return ok("devices", f"{described}, {gpu.free_bytes / 1e9:.0f} GB free")
-
-
-async def _probed() -> tuple[str | None, list[Gpu]]:
-    """What torch sees. Raises ValueError with what it said, if it does not run."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "host.doctor.torch_probe",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(PROBE_WITHIN_S):
-            output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        said = errors.decode(errors="replace").strip().splitlines()
-        raise ValueError(said[-1] if said else f"it ended with status {process.returncode}")
-    seen = json.loads(output)
-    return seen["built_for_cuda"], [Gpu(**device) for device in seen["devices"]]
 
 
 def _check_cpu(settings: Settings, model: Model) -> Finding:

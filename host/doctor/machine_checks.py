@@ -23,7 +23,7 @@ from host.settings import Settings
 _PREFIX = "COGREEL_"
 _OF_OTHERS = frozenset({"COGREEL_ADDRESS", "COGREEL_API_KEY", "COGREEL_CA_FILE"})  # the client's
 _FOR_TESTS = "COGREEL_FAILPOINTS"
-_OF_CHILDREN = frozenset({"COGREEL_DEVICE", "COGREEL_INCARNATION", "COGREEL_REPORT_FD"})
+_OF_CHILDREN = frozenset({"COGREEL_DEVICE", "COGREEL_DEVICE_NAME", "COGREEL_INCARNATION", "COGREEL_REPORT_FD"})
 _ENGINES = {"nats-server": ("--version",), "weed": ("version",)}
 TEMPORARY_BYTES = 1024**3  # a worker writes each video there before it is stored
 LEAST_FREE_BYTES = 1024**3

@@ -12,9 +12,10 @@ from pathlib import Path
 from cogreel.cli.findings import Finding
 from cogreel.v1.admin_pb2 import ModelCard
 
+from host.devices import PROBE_WITHIN_S
 from host.doctor.broker_checks import check_broker
 from host.doctor.checks import Check, Findings, in_thread
-from host.doctor.device_checks import PROBE_WITHIN_S, check_devices
+from host.doctor.device_checks import check_devices
 from host.doctor.machine_checks import (
     check_data_dir,
     check_engines,
@@ -27,6 +28,7 @@ from host.doctor.package_checks import check_packages, no_worker_here, torch_is_
 from host.doctor.running import Started, check_started
 from host.doctor.serving_checks import check_listening, read_cards
 from host.doctor.store_checks import check_bucket_owner, check_store
+from host.installation import names_engines
 from host.settings import Settings
 from inference.model_choice import SIMULATED
 
@@ -60,7 +62,7 @@ class Plan:
 
 def likely_processes(settings: Settings) -> frozenset[Process]:
     """What a machine is for, told from its settings: those of a cluster name NATS or S3."""
-    if settings.model_fields_set & {"nats_url", "s3_endpoint"}:
+    if names_engines(settings):
         return frozenset({Process.SERVE, Process.WORKER})
     return frozenset({Process.UP})
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from cogreel.cli.findings import Finding, ok, problem
 
 from host.doctor.serving_checks import health
-from host.installation import settings_of
-from host.settings import Settings
+from host.installation import read_ready, with_engines
+from host.settings import Settings, read_settings
 
 _OF_ENGINES = ("nats_url", "s3_endpoint", "s3_access_key", "s3_secret_key", "s3_secure")
 
@@ -34,16 +34,15 @@ def read_ready_file(path: Path) -> Started:
         ValueError: it is not the ready file of a `cogreeld up`.
         OSError: it or the data directory cannot be read.
     """
-    reached = settings_of(path)
-    ready = json.loads(path.read_text(encoding="utf-8"))
-    data_dir, pids = Path(ready["data_dir"]), ready["pids"]
-    ports = json.loads((data_dir / "nats/ports.json").read_text(encoding="utf-8"))
+    ready = read_ready(path)
+    reached = with_engines(read_settings(), ready)
+    ports = json.loads((ready.data_dir / "nats/ports.json").read_text(encoding="utf-8"))
     engines = {name: getattr(reached, name) for name in _OF_ENGINES}
     return Started(
-        data_dir=data_dir,
-        grpc=ready["grpc"],
-        pids=pids,
-        changes={**engines, **_chosen(pids.get("service")), "listen": ready["grpc"]},
+        data_dir=ready.data_dir,
+        grpc=ready.grpc,
+        pids=ready.pids,
+        changes={**engines, **_chosen(ready.pids.get("service")), "listen": ready.grpc},
         monitor_url=f"http://127.0.0.1:{ports['monitor']}",
     )
 
@@ -65,7 +64,7 @@ def _chosen(pid: int | None) -> dict[str, object]:
     return chosen
 
 
-def with_engines(settings: Settings, started: Started) -> Settings:
+def as_started(settings: Settings, started: Started) -> Settings:
     """The settings that the processes of a running `up` have."""
     return settings.model_copy(update=dict(started.changes))
 

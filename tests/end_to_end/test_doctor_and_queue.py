@@ -69,8 +69,30 @@ async def test_a_running_service_is_healthy_and_broken_settings_are_told(tree: T
         "COGREEL_LISTEN": tree.ready["grpc"],
         "COGREEL_ENDPOINTS": '{"a/b": "simulated"}',
     }
+    found_by_itself = await cogreeld("doctor", "--data-dir", tree.data_dir, "--json")
+    checks = {finding["check"] for finding in json.loads(found_by_itself.output)["findings"]}
+    assert (found_by_itself.status, "processes" in checks) == (0, True), found_by_itself.output
     broken = await cogreeld("doctor", "serve", "--json", environment=cluster)
     assert (broken.status, problems(broken)) == (1, ["nats", "s3"]), broken.output
+
+
+async def test_commands_find_the_up_that_runs_on_the_default_data_directory(tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / ".local/share").mkdir(parents=True)
+    (tmp_path / ".local/share/cogreel").symlink_to(tree.data_dir)
+    for command in (("keys", "list"), ("queue", "list"), ("status", "--json")):
+        ran = await cogreeld(*command, environment={"HOME": str(tmp_path)})
+        assert (ran.status, ran.errors) == (0, "")
+
+
+@pytest.mark.parametrize(("devices", "told"), [("bogus", "names 'bogus'"), ("cuda:99", "there is no cuda:99")])
+async def test_devices_that_are_not_there_are_told_before_anything_starts(
+    tmp_path: Path, devices: str, told: str
+) -> None:
+    data_dir = tmp_path / "data"
+    ran = await cogreeld("up", "--devices", devices, "--data-dir", data_dir)
+    assert (ran.status, ran.output, data_dir.exists()) == (1, "", False)
+    [line] = ran.errors.splitlines()
+    assert told in line
 
 
 async def test_operators_pause_drain_and_resume(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,16 +101,16 @@ async def test_operators_pause_drain_and_resume(tree: Tree, capsys: pytest.Captu
     with pytest.raises(click.ClickException, match=HOSTED_ENDPOINT):
         await queues.pause_queue("fal-ai/cogvideo", None, ready_file)
     await queues.pause_queue(HOSTED_ENDPOINT, None, ready_file)
-    assert f"cogreeld queue resume {HOSTED_ENDPOINT}" in capsys.readouterr().out
+    assert f"cogreeld queue resume {HOSTED_ENDPOINT} --ready-file {ready_file}" in capsys.readouterr().out
     waiting = (await caller.submit(endpoint=HOSTED_ENDPOINT)).request_id
     await queues.list_queues(ready_file)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-    assert [line[:5] for line in lines if line[0] == HOSTED_ENDPOINT] == [
-        [HOSTED_ENDPOINT, "normal", "1", "0", "paused"],
-        [HOSTED_ENDPOINT, "low", "0", "0", "paused"],
+    assert [line[:6] for line in lines if line[0] == HOSTED_ENDPOINT] == [
+        [HOSTED_ENDPOINT, "normal", "1", "0", "0", "paused"],
+        [HOSTED_ENDPOINT, "low", "0", "0", "0", "paused"],
     ]
-    with pytest.raises(click.ClickException, match="stays paused"):
-        await queues.drain_queue(HOSTED_ENDPOINT, None, 0.5, ready_file)
+    with pytest.raises(click.ClickException, match="making sure takes 3 s; it stays paused"):
+        await queues.drain_queue(HOSTED_ENDPOINT, None, 1.5, ready_file)
     capsys.readouterr()
     draining = asyncio.create_task(queues.drain_queue(HOSTED_ENDPOINT, None, None, ready_file))
     await eventually(_printed(capsys), lambda text: "making sure" in text)

@@ -75,6 +75,27 @@ async def test_environment_is_inherited_only_as_named(tmp_path: Path, monkeypatc
         assert child.log_tail() == expected
 
 
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo 'error: no model'", "shell: ended with status 1 before it was ready: no model"),
+        (
+            """echo '{"level": "error", "event": "worker.stopped", "cause": "no GPU"}'""",
+            "shell: ended with status 1 before it was ready: no GPU",
+        ),
+        ("echo first; echo second", "shell: ended with status 1 before it was ready\nfirst\nsecond"),
+    ],
+)
+async def test_a_failed_start_tells_the_last_error(tmp_path: Path, script: str, told: str) -> None:
+    async def never(_child: Child) -> None:
+        await asyncio.Event().wait()
+
+    kept = KeptChild(shell(f"{script}; exit 1", tmp_path), ready=never)
+    with pytest.raises(ChildFailedError) as failed:
+        await kept.start()
+    assert str(failed.value) == told
+
+
 async def test_given_descriptor_is_open_in_the_child(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     try:

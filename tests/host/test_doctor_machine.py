@@ -15,8 +15,9 @@ import pytest
 from cogreel.cli.findings import Finding, Verdict, ok
 from cogreel.v1.admin_pb2 import ModelCard
 
+from host.devices import Gpu
 from host.doctor.checks import Check, run_checks
-from host.doctor.device_checks import Gpu, check_devices, check_gpu
+from host.doctor.device_checks import check_devices, check_gpu
 from host.doctor.machine_checks import check_data_dir, check_engines, check_environment
 from host.doctor.model_checks import Model, check_model, check_rife
 from host.doctor.package_checks import check_packages

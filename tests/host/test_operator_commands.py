@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,7 +20,11 @@ from click.testing import CliRunner
 from cogreel.v1.queue_pb2 import PRIORITY_LOW, RequestState
 
 from host.cli import main
+from host.engines.ports import choose_ports
+from host.installation import NothingRunsError, ready_of_running, settings_of
+from jobs import pauses
 from jobs.keys import KeyDirectory, list_keys
+from jobs.streams import ensure_pauses_bucket
 from jobs.subjects import RequestKey
 from tests.deployment import Deployment, eventually
 from tests.service.operators import traces_of
@@ -72,7 +77,7 @@ async def snapshot(deployment: Deployment) -> dict[str, Any]:
 
 
 async def test_keys_are_made_with_limits_rotated_and_revoked(deployment: Deployment) -> None:
-    limits = ("--running", "2", "--queued", "100", "--requests-per-minute", "60", "--stored-bytes", "1000000000000")
+    limits = ("--running", "2", "--queued", "100", "--requests-per-minute", "60", "--stored-bytes", "1TB")
     made = await cogreeld(deployment, "keys", "create", "--tenant", "limited", "--role", "admin", *limits)
     key_id = made.out.partition(":")[0]
     rotated = await cogreeld(deployment, "keys", "rotate", key_id, "--grace", "1h30m")
@@ -89,7 +94,10 @@ async def test_keys_are_made_with_limits_rotated_and_revoked(deployment: Deploym
         assert (bound.running, bound.queued, bound.requests_per_minute, bound.stored_bytes) == (2, 100, 60, 10**12)
     listed = (await cogreeld(deployment, "keys", "list")).out.splitlines()
     [line] = [line for line in listed if line.startswith(new.key_id)]
-    assert "limited  admin" in line
+    assert line.split()[1:3] == ["limited", "admin"]
+    as_json = json.loads((await cogreeld(deployment, "keys", "list", "--json")).out)
+    [shown] = [key for key in as_json if key["key_id"] == new.key_id]
+    assert (shown["tenant"], shown["works"], shown["limits"]["running"]) == ("limited", True, 2)
     assert "running=2" in line
     assert rotated.out.partition(":")[2] not in "".join(listed)
     assert "revoked" in (await cogreeld(deployment, "keys", "revoke", key_id)).out
@@ -106,7 +114,10 @@ async def test_keys_are_made_with_limits_rotated_and_revoked(deployment: Deploym
     ("arguments", "told"),
     [
         (("keys", "rotate", "0" * 16, "--grace", "soon"), "90s, 15m, 1h, 2d or 1h30m"),
+        (("keys", "rotate", "0" * 16, "--grace", "9999d"), "longer than 365d"),
         (("keys", "create", "--tenant", "a", "--running", "0"), "--running"),
+        (("keys", "create", "--tenant", "a", "--stored-bytes", "10XB"), "10GB, 512MiB"),
+        (("keys", "list", "--ready-file", "none.json"), "that one does not run"),
         (("keys", "create", "--tenant", "a", "--running", "9999999999"), "--running"),
         (("erase", "nonsense", "--tenant", "a"), "not a valid UUID"),
         (("status", "--ready-file", "pyproject.toml"), "not the ready file"),
@@ -159,6 +170,7 @@ async def test_status_tells_of_queues_and_workers(deployment: Deployment) -> Non
         "queued": 0,
         "held": 0,
         "running": 1,
+        "paused_s": None,
         "oldest_s": None,
     }
     [worker] = seen["workers"]
@@ -169,6 +181,35 @@ async def test_status_tells_of_queues_and_workers(deployment: Deployment) -> Non
     assert f"wait for {deployment.endpoint}" not in table.out
     for submitted in (running, *waiting):
         await caller.cancel(submitted.request_id)
+
+
+async def test_status_shows_what_is_paused(deployment: Deployment) -> None:
+    await deployment.service()
+    await ensure_pauses_bucket(deployment.broker)
+    await pauses.pause(deployment.broker, deployment.endpoint, [PRIORITY_LOW])
+    seen, table = await asyncio.gather(snapshot(deployment), cogreeld(deployment, "status", "--once"))
+    assert seen["queues"]["normal"]["paused_s"] is None
+    assert 0 <= seen["queues"]["low"]["paused_s"] < 60
+    lines = [line.split() for line in table.out.splitlines() if deployment.endpoint in line]
+    assert {line[1]: "for" in line for line in lines} == {"normal": False, "low": True}
+    await pauses.resume(deployment.broker, deployment.endpoint)
+
+
+async def test_where_nothing_runs_it_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("COGREEL_")]:
+        monkeypatch.delenv(name)
+    [port] = choose_ports(["nats"]).values()
+    monkeypatch.setenv("COGREEL_NATS_URL", f"nats://a:secret@127.0.0.1:{port}")
+    with pytest.raises(NothingRunsError, match=rf"nothing listens at 127\.0\.0\.1:{port}\."):
+        settings_of(None)
+    ended = await asyncio.create_subprocess_exec("true")
+    await ended.wait()
+    stale = tmp_path / "ready.json"
+    engines = {"nats": f"nats://127.0.0.1:{port}", "s3": "http://127.0.0.1:1", "grpc": "127.0.0.1:1"}
+    stale.write_text(json.dumps({**engines, "data_dir": str(tmp_path), "pids": {"up": ended.pid}}))
+    assert ready_of_running(tmp_path) is None
+    with pytest.raises(NothingRunsError, match=f"its process {ended.pid} is gone, and was killed"):
+        settings_of(stale)
 
 
 async def test_status_on_a_terminal_follows_until_ctrl_c(deployment: Deployment) -> None:
