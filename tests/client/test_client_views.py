@@ -51,7 +51,7 @@ def test_a_queued_request_shows_its_place() -> None:
 
 def test_a_held_request_says_why() -> None:
     held = event("c1", state=status("QUEUED", position=2, held=True))
-    moved = event("c2", position=queue_pb2.PositionUpdate(position=0))
+    moved = event("c2", position=queue_pb2.QueuePosition(position=0))
     assert "held by your limit of running requests, 2 of your own" in row(drawn([held]), "queue")
     assert "held by your limit of running requests, next of your own" in row(drawn([held, moved]), "queue")
 
