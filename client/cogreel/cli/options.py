@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from cogreel.cli.reading import check_readable
-from cogreel.input_files import is_url
 
 if TYPE_CHECKING:
     from cogreel.submission import TextToVideo
@@ -36,6 +35,8 @@ def check_options(options: TextToVideo) -> None:
     Raises:
         click.UsageError: options contradict each other, or a file cannot be read.
     """
+    from cogreel.input_files import is_url  # noqa: PLC0415 - it needs the contract's messages
+
     image, video = options.get("image"), options.get("video")
     if image is not None and video is not None:
         raise click.UsageError("--image and --video exclude each other.")
