@@ -67,16 +67,8 @@ class PlainView:
         click.echo(f"{datetime.now().astimezone():%H:%M:%S} {text}", err=True)
 
 
-class QuietView:
+class QuietView(PlainView):
     """Shows nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        pass
 
     def show(self, update: Update) -> None:
         """Show nothing."""
