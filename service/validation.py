@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import protovalidate
 from google.protobuf.message import Message
 
 from jobs.errors import InvalidInputError, Violation
+
+# A bound of 32 bits, such as 0.05, spelt out in 64: 0.05000000074505806.
+_LONG_FRACTION = re.compile(r"\d+\.\d{7,}")
 
 
 def check(message: Message) -> None:
@@ -26,4 +31,4 @@ def _violation(found: protovalidate.Violation) -> Violation:
         path += ("." if path else "") + element.field_name
         if element.subscript is not None:
             path += f"[{element.subscript.value}]"
-    return Violation(path, found.proto.message)
+    return Violation(path, _LONG_FRACTION.sub(lambda number: f"{float(number[0]):g}", found.proto.message))

@@ -29,7 +29,7 @@ def large_files(options: Mapping[str, object]) -> dict[str, str | os.PathLike[st
         match options.get(name):
             case bytes() as content if len(content) > INLINE_BYTES:
                 found[name] = content
-            case (str() | os.PathLike()) as path if not _is_url(path) and Path(path).stat().st_size > INLINE_BYTES:
+            case (str() | os.PathLike()) as path if not is_url(path) and Path(path).stat().st_size > INLINE_BYTES:
                 found[name] = path
     return found
 
@@ -46,7 +46,7 @@ def file_of(value: object) -> File:
             return value
         case bytes():
             return File(file_data=value)
-        case str() if _is_url(value):
+        case str() if is_url(value):
             return File(url=value)
         case str() | os.PathLike():
             return File(file_data=Path(value).read_bytes(), file_name=Path(value).name)
@@ -54,5 +54,6 @@ def file_of(value: object) -> File:
             raise ValueError(f"must be a path, a URL, bytes or a File, not {reprlib.repr(value)}")
 
 
-def _is_url(value: str | os.PathLike[str]) -> bool:
+def is_url(value: str | os.PathLike[str]) -> bool:
+    """Whether it names a file by a URL, and not by a path."""
     return isinstance(value, str) and (value.startswith("data:") or "://" in value)

@@ -15,10 +15,12 @@ import weakref
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from cogreel.updates import LogUpdate, PositionUpdate, ProgressUpdate, StateUpdate, Update
+from cogreel.updates import LogUpdate, PositionUpdate, ProgressUpdate, StateUpdate, Update, queue_place
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from cogreel.v1.queue_pb2 import RequestStatus
 
 _COUNTED_STAGE = "denoise"
 
@@ -43,6 +45,7 @@ class _RequestProgress:
         self._title = title
         self._drawing = drawing
         self._step, self._total = 0, 0
+        self._held = False
 
     def __call__(self, update: Update) -> None:
         """Draw an update."""
@@ -50,11 +53,12 @@ class _RequestProgress:
             case StateUpdate(state=state, status=status):
                 if not update.is_terminal:  # whatever an earlier attempt had done counts no more
                     self._step, self._total = 0, 0
-                self._draw(_queued(status.position) if status.HasField("position") else state.lower())
+                self._held = status.held
+                self._draw(_queued(status) if status.HasField("position") or status.held else state.lower())
                 if update.is_terminal:
                     self.close()
             case PositionUpdate(position=position):
-                self._draw(_queued(position))
+                self._draw(f"queued, {queue_place(position, held=self._held)}")
             case ProgressUpdate(stage=stage, step=step, total=total):
                 if stage == _COUNTED_STAGE:
                     self._step, self._total = step, total
@@ -183,5 +187,5 @@ class _RichBar:
             self._stop()
 
 
-def _queued(position: int) -> str:
-    return f"queued, {position} ahead" if position else "queued, next in line"
+def _queued(status: RequestStatus) -> str:
+    return f"queued, {queue_place(status.position if status.HasField('position') else None, held=status.held)}"

@@ -178,10 +178,12 @@ def _path(kind: str, option: str) -> str:
 
 
 def _put_scalar(message: Message, name: str, value: object) -> None:
+    kind = _KINDS[message.DESCRIPTOR.fields_by_name[name].type]
+    if isinstance(value, bool) and kind != _KINDS[FieldDescriptor.TYPE_BOOL]:  # which Python takes for 0 or 1
+        raise ValueError(f"must be {kind}, not {value}")
     try:
         setattr(message, name, value)
     except (TypeError, ValueError) as error:
-        kind = _KINDS[message.DESCRIPTOR.fields_by_name[name].type]
         raise ValueError(f"must be {kind}, not {reprlib.repr(value)}") from error
 
 
@@ -215,7 +217,8 @@ def _priority(value: object) -> Priority.ValueType:
 def _duration(value: object) -> Duration:
     duration = Duration()
     try:
-        duration.FromTimedelta(timedelta(seconds=value))  # type: ignore[arg-type] # what is no number raises
+        seconds = None if isinstance(value, bool) else value
+        duration.FromTimedelta(timedelta(seconds=seconds))  # type: ignore[arg-type] # what is no number raises
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"must be a number of seconds, not {reprlib.repr(value)}") from error
     return duration

@@ -190,3 +190,13 @@ def _word(enum: EnumDescriptor, number: int) -> str:
         return str(number)
     common_prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
     return value.name.removeprefix(common_prefix)
+
+
+def queue_place(position: int | None, *, held: bool = False) -> str:
+    """What a queued request waits for, in words. A held one is not in the endpoint's line yet."""
+    if held:
+        place = f"{position} of your own before it" if position else "next of your own"
+        return "held by your limit of running requests" + (f", {place}" if position is not None else "")
+    if position is None:
+        return "waiting for a worker"
+    return f"{position} ahead" if position else "next in line"

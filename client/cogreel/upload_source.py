@@ -121,7 +121,10 @@ def _content(path: Path, content_type: str | None, name: str | None, on_progress
 
 
 def _guess(path: Path, name: str | None) -> str:
-    """The type by the first bytes, else by the suffix of the name. The service looks again."""
+    """The type by the first bytes; where they tell nothing, by the suffix of the name, unless they contradict it.
+
+    The service looks again.
+    """
     with path.open("rb") as file:
         head = file.read(16)
     for offset, begins, content_type in _SIGNATURES:
@@ -129,4 +132,7 @@ def _guess(path: Path, name: str | None) -> str:
             return content_type
     if name is not None and name.lower().endswith(".safetensors"):
         return "application/x-safetensors"
-    return (mimetypes.guess_type(name)[0] if name else None) or "application/octet-stream"
+    named = mimetypes.guess_type(name)[0] if name else None
+    if named is None or any(named == content_type for _, _, content_type in _SIGNATURES):
+        return "application/octet-stream"
+    return named

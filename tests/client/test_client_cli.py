@@ -173,8 +173,122 @@ def test_invalid_input_lists_field_and_rule(garden: ScriptedService) -> None:
 def test_input_that_cannot_be_sent_is_told_alike(garden: ScriptedService) -> None:
     told = run(garden, "submit", "a garden", "--size", "huge")
     assert told.exit_code == ExitCode.INVALID_INPUT
-    assert "text_to_video.video_size: must be (width, height) or one of square_hd" in told.stderr
+    assert "neither WIDTHxHEIGHT nor one of square_hd" in " ".join(told.stderr.split())
     assert garden.requests == []
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--image", "a.png", "--video", "b.mp4"), "--image and --video exclude each other"),
+        (("--strength", "0.5"), "--strength needs --video"),
+        (("--image", "nope.png"), "there is no file nope.png"),
+        (("--video", "."), ". is a folder, not a file"),
+        (("--image", "empty.png"), "empty.png is empty"),
+        (("--negative", "\udcff"), "must be text"),
+        (("--endpoint", "\udcff"), "must be text"),
+    ],
+)
+@pytest.mark.parametrize("command", ["submit", "generate"])
+def test_options_that_make_no_sense_are_wrong_usage(
+    garden: ScriptedService,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    command: str,
+    options: tuple[str, ...],
+    complaint: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.png").touch()
+    told = run(garden, command, "a garden", *options)
+    assert told.exit_code == ExitCode.INVALID_INPUT
+    assert complaint in " ".join(told.stderr.split())
+    assert garden.requests == []
+
+
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [("nope.png", "there is no file nope.png"), (".", "is a folder, not a file"), ("empty.png", "empty.png is empty")],
+)
+def test_a_file_that_cannot_go_up_is_wrong_usage(
+    garden: ScriptedService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.png").touch()
+    told = run(garden, "upload", file)
+    assert told.exit_code == ExitCode.INVALID_INPUT
+    assert complaint in told.stderr
+    assert "Errno" not in told.stderr
+
+
+def test_a_request_id_that_is_no_text_is_wrong_usage(garden: ScriptedService) -> None:
+    assert run(garden, "status", "\udcff").exit_code == ExitCode.INVALID_INPUT
+
+
+@pytest.mark.parametrize("written", ["720x480", "720X480", "720×480"])
+def test_a_size_may_be_written_with_any_cross(garden: ScriptedService, written: str) -> None:
+    assert run(garden, "submit", "a garden", "--size", written).exit_code == 0
+    dimensions = garden.requests[0].text_to_video.video_size.dimensions  # type: ignore[attr-defined]
+    assert (dimensions.width, dimensions.height) == (720, 480)
+
+
+def test_many_steps_take_few_lines(garden: ScriptedService) -> None:
+    steps = [
+        event(f"p{number}", progress=queue_pb2.Progress(attempt=1, stage=stage, step=number, total=200))
+        for stage in (queue_pb2.STAGE_DENOISE, queue_pb2.STAGE_DECODE)
+        for number in range(1, 201)
+    ]
+    garden.answer("WatchStatus", [*whole_course()[:3], *steps, whole_course()[-1]])
+    lines = run(garden, "watch", REQUEST_ID).stderr.splitlines()
+    assert len(lines) < 30
+    assert lines[-2].endswith("decode 200/200")
+
+
+def test_a_held_request_is_not_said_to_be_in_line(garden: ScriptedService) -> None:
+    held = status("QUEUED", position=2, held=True)
+    moved = event("c2", position=queue_pb2.QueuePosition(position=0))
+    garden.answer("GetStatus", queue_pb2.GetStatusResponse(status=held))
+    garden.answer("WatchStatus", [event("c1", state=held), moved, *whole_course()[2:]])
+    assert (
+        "queued, held by your limit of running requests, 2 of your own before"
+        in run(garden, "status", REQUEST_ID).stdout
+    )
+    shown = run(garden, "watch", REQUEST_ID).stderr
+    assert "held by your limit of running requests, next of your own" in shown
+    assert "next in line" not in shown
+
+
+def test_quiet_prints_the_result_alone(garden: ScriptedService, tmp_path: Path) -> None:
+    path = tmp_path / "garden.mp4"
+    told = run(garden, "generate", "a garden", "-q", "-o", str(path))
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert told.stdout.splitlines()[0] == str(path)
+
+
+def test_an_outage_is_explained_once(garden: ScriptedService) -> None:
+    garden.answer("GetStatus", *[Refuse(grpc.StatusCode.UNAVAILABLE)] * 30)
+    told = run(garden, "status", REQUEST_ID, timeout_s="1.5")
+    assert told.exit_code == ExitCode.UNAVAILABLE
+    assert told.stderr.count("trying on") == 1
+    assert "cogreel doctor" in told.stderr
+
+
+def test_an_option_that_is_not_served_is_named_as_one(garden: ScriptedService) -> None:
+    bad = error_details_pb2.BadRequest()
+    bad.field_violations.add(field="webhook_url", description="is not served by this version")
+    garden.answer("Submit", Refuse(grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED", details=(bad,)))
+    told = run(garden, "submit", "a garden", "--webhook-url", "http://example.org")
+    assert told.exit_code == ExitCode.NOT_SERVED
+    assert told.stderr.startswith("error: this version of the service does not serve that option\n")
+
+
+def test_served_endpoints_are_listed_once(garden: ScriptedService) -> None:
+    message = "There is no endpoint 'x' here. Served: small, big."
+    metadata = (("endpoints", "small,big"),)
+    garden.answer("Submit", Refuse(grpc.StatusCode.NOT_FOUND, "ENDPOINT_NOT_FOUND", message, metadata))
+    told = run(garden, "submit", "a garden", "--endpoint", "x")
+    assert told.stderr == f"error: there is no such endpoint\n  {message}\n"
 
 
 RETRY = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=29, nanos=500_000_000))
@@ -197,6 +311,16 @@ RESOURCE = error_details_pb2.ResourceInfo(resource_type="request", resource_name
             "again in 30 s",
         ),
         (
+            Refuse(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "LIMIT_EXCEEDED",
+                metadata=(("limit", "stored_bytes"),),
+                details=(RETRY,),
+            ),
+            ExitCode.LIMIT_EXCEEDED,
+            "erase",
+        ),
+        (
             Refuse(grpc.StatusCode.ALREADY_EXISTS, "IDEMPOTENCY_CONFLICT", details=(RESOURCE,)),
             ExitCode.CONFLICT,
             "another",
@@ -206,7 +330,7 @@ RESOURCE = error_details_pb2.ResourceInfo(resource_type="request", resource_name
             ExitCode.UNEXPECTED,
             "abc123",
         ),
-        (Refuse(grpc.StatusCode.UNIMPLEMENTED), ExitCode.UNEXPECTED, "different versions"),
+        (Refuse(grpc.StatusCode.UNIMPLEMENTED), ExitCode.NOT_SERVED, "different versions"),
         (Refuse(grpc.StatusCode.UNAVAILABLE, "QUEUE_UNAVAILABLE"), ExitCode.UNAVAILABLE, "--idempotency-key"),
     ],
     ids=lambda value: value.reason or value.code.name if isinstance(value, Refuse) else "",

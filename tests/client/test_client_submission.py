@@ -102,6 +102,9 @@ def test_each_submission_draws_its_own_idempotency_key() -> None:
         ("start_timeout_s", float("nan"), "start_timeout"),
         ("object_lifetime_s", "long", "object_lifetime"),
         ("max_attempts", 1.5, "max_attempts"),
+        ("seed", True, "text_to_video.seed"),
+        ("guidance_scale", True, "text_to_video.guidance_scale"),
+        ("start_timeout_s", True, "start_timeout"),
     ],
 )
 def test_what_does_not_fit_is_named_by_field(option: str, value: object, field: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from cogreel import AsyncCogReel, CogReel, InvalidInputError, LimitExceededError, NotFoundError, UploadError
-from cogreel.upload_source import UploadSource
+from cogreel.upload_source import UploadSource, opened
 from cogreel.v1.video_pb2 import File
 
 from files import ObjectStore
@@ -214,3 +214,18 @@ async def test_the_command_prints_the_url(deployment: Deployment, tmp_path: Path
     code, out, err = await run(str(tmp_path / "nothing.png"))
     assert (code != 0, out) == (True, "")
     assert "nothing.png" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "content_type"),
+    [
+        ("fake.png", b"only text", "application/octet-stream"),
+        ("picture.txt", picture(), "image/png"),
+        ("notes.txt", b"only text", "text/plain"),
+    ],
+)
+def test_the_type_is_that_of_the_content(tmp_path: Path, name: str, content: bytes, content_type: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with opened(path, None, None, None) as found:
+        assert found.content_type == content_type

@@ -50,8 +50,10 @@ def test_a_queued_request_shows_its_place() -> None:
 
 
 def test_a_held_request_says_why() -> None:
-    lines = drawn([event("c1", state=status("QUEUED", position=0, held=True))])
-    assert "your own limit" in row(lines, "queue")
+    held = event("c1", state=status("QUEUED", position=2, held=True))
+    moved = event("c2", position=queue_pb2.QueuePosition(position=0))
+    assert "held by your limit of running requests, 2 of your own" in row(drawn([held]), "queue")
+    assert "held by your limit of running requests, next of your own" in row(drawn([held, moved]), "queue")
 
 
 def test_a_running_request_shows_a_bar_and_what_is_left() -> None:

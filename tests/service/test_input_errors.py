@@ -159,3 +159,12 @@ async def test_an_option_that_this_version_would_ignore_is_refused_by_name(calle
     error = await refused(caller.stub.Submit(submission, metadata=caller.metadata))
     assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
     assert set(error.violations) == {"webhook_url", "text_to_video.loras"}
+
+
+async def test_bounds_read_as_the_contract_writes_them(caller: Caller) -> None:
+    submission = SubmitRequest(endpoint=caller.endpoint)
+    submission.video_to_video.text.prompt = "a garden"
+    submission.video_to_video.video.url = "https://example.com/a.mp4"
+    submission.video_to_video.strength = 2
+    error = await refused(caller.stub.Submit(submission, metadata=caller.metadata))
+    assert "equal to 0.05 and" in error.violations["video_to_video.strength"]

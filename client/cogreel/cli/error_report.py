@@ -57,7 +57,7 @@ _MEANINGS: dict[type[CogReelError], tuple[ExitCode, str]] = {
     CursorError: (ExitCode.CURSOR_INVALID, "the cursor is of no use"),
     DownloadError: (ExitCode.FILE_PROBLEM, "the video could not be fetched"),
     UploadError: (ExitCode.FILE_PROBLEM, "the file could not be uploaded"),
-    UnimplementedError: (ExitCode.UNEXPECTED, "the service does not serve this call"),
+    UnimplementedError: (ExitCode.NOT_SERVED, "the service does not serve this call"),
     InternalError: (ExitCode.UNEXPECTED, "the service has a fault"),
 }
 
@@ -65,8 +65,24 @@ _MEANINGS: dict[type[CogReelError], tuple[ExitCode, str]] = {
 def report(error: CogReelError, address: str) -> ErrorReport:
     """The report of an error that came up in a call to `address`."""
     exit_code, happened = _MEANINGS.get(type(error), (ExitCode.UNEXPECTED, "the service answered with an error"))
+    happened = _headline(error) or happened
     reasons = tuple(map(str, error.violations)) if isinstance(error, InvalidInputError) else ()
     return ErrorReport(exit_code, happened, reasons or (error.message,), _advice(error, address))
+
+
+def _headline(error: CogReelError) -> str:
+    """What happened, where the reason or the fields say it better than the kind of error; else nothing."""
+    match error:
+        case NotFoundError(reason="REQUEST_NOT_FOUND"):
+            return "there is no such request"
+        case NotFoundError(reason="ENDPOINT_NOT_FOUND"):
+            return "there is no such endpoint"
+        case NotFoundError(reason="FILE_NOT_FOUND"):
+            return "there is no such file"
+        case UnimplementedError() if error.details.violations:
+            return "this version of the service does not serve that option"
+        case _:
+            return ""
 
 
 def _advice(error: CogReelError, address: str) -> str:  # noqa: C901, PLR0911, PLR0912 - one flat table is the point
@@ -78,8 +94,9 @@ def _advice(error: CogReelError, address: str) -> str:  # noqa: C901, PLR0911, P
             return "Set COGREEL_API_KEY, or pass --api-key before the command."
         case PermissionDeniedError():
             return "Ask an operator for a key with another role."
-        case NotFoundError() if "endpoints" in error.metadata:
-            return f"Endpoints served: {error.metadata['endpoints']}"
+        case NotFoundError(endpoints=served) if served:
+            is_told = all(endpoint.strip() in error.message for endpoint in served)
+            return "" if is_told else f"Endpoints served: {', '.join(map(str.strip, served))}"
         case NotFoundError(reason="FILE_NOT_FOUND"):
             return "Upload it again with: cogreel upload FILE"
         case NotFoundError():
@@ -90,11 +107,19 @@ def _advice(error: CogReelError, address: str) -> str:  # noqa: C901, PLR0911, P
             return "To have it after all, submit it again."
         case UnavailableError():
             goes_on = f"\nThe request goes on; follow it with: cogreel watch {request_id}" if error.request_id else ""
-            return f"Is the service running, and is its address {address}? (--address, COGREEL_ADDRESS){goes_on}"
+            return (
+                f"Is the service running, and is its address {address}? (--address, COGREEL_ADDRESS)\n"
+                f"To find out why: cogreel doctor{goes_on}"
+            )
         case NotFinishedError():
             return f"Follow the request with: cogreel watch {request_id}"
         case AlreadyFinishedError():
             return f"See how with: cogreel status {request_id}"
+        case LimitExceededError(limit="stored_bytes"):
+            return (
+                "Waiting alone may free nothing: ask an operator to erase requests that you need no more, or for a "
+                "higher limit."
+            )
         case LimitExceededError(retry_after=timedelta() as wait):
             return f"Try again in {math.ceil(wait.total_seconds())} s."
         case LimitExceededError():
@@ -107,7 +132,7 @@ def _advice(error: CogReelError, address: str) -> str:  # noqa: C901, PLR0911, P
         case DownloadError():
             return f"The video is kept for now; try again with: cogreel result {request_id} -o FILE"
         case UploadError():
-            return "Is the store up, and is the file readable? The same command tries again."
+            return "Is the store up? The same command tries again."
         case UnimplementedError() if error.details.violations:
             return ""  # the message says what to do
         case UnimplementedError():

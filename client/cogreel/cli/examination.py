@@ -205,7 +205,9 @@ def _clock(initial_metadata: Sequence[tuple[str, str | bytes]], ours: float) -> 
     """gRPC sends no time of its own; most proxies add a date."""
     date = dict(initial_metadata).get("date")
     if not isinstance(date, str):
-        return ok("clock", "not compared: the service sends no time, as most proxies in front of one do")
+        return ok(
+            "clock", "not compared, as no time came with the answer; most proxies in front of a service would add it"
+        )
     ahead_s = ours - parsedate_to_datetime(date).timestamp()
     if abs(ahead_s) <= CLOCK_TOLERATED_S:
         return ok("clock", f"agrees with that of the service, within {CLOCK_TOLERATED_S:g} s")

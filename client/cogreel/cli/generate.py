@@ -14,7 +14,7 @@ import click
 
 import cogreel
 from cogreel.cli.exit_codes import ExitCode
-from cogreel.cli.options import submission_parameters
+from cogreel.cli.options import check_options, submission_parameters
 from cogreel.cli.saving import check_output, print_video, save
 from cogreel.cli.session import Session, pass_session
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     "-o", "--output", type=click.Path(path_type=Path), help="Where to write. Left out, it is REQUEST_ID.mp4 here."
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the result and errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
 @pass_session
 def generate(
@@ -36,6 +37,7 @@ def generate(
     endpoint: str | None,
     output: Path | None,
     force: bool,
+    quiet: bool,
     as_json: bool,
     **options: Unpack[TextToVideo],
 ) -> None:
@@ -52,7 +54,8 @@ def generate(
 
     if output is not None:
         check_output(output, force=force)
-    view = open_view(options["prompt"])
+    check_options(options)
+    view = open_view(options["prompt"], quiet=quiet)
     with session.connect(view.note) as client:
         with submission_hint(options):
             request_id = client.submit(endpoint, **options).request_id

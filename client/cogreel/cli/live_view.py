@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cogreel.cli.timeline import STAGES, Span, Timeline
-from cogreel.cli.wording import ahead, duration, failed_attempt, place, printable, state, waiting
-from cogreel.updates import LogTruncatedUpdate, LogUpdate, ProgressUpdate, StateUpdate, Update
+from cogreel.cli.wording import duration, failed_attempt, place, printable, state
+from cogreel.updates import LogTruncatedUpdate, LogUpdate, ProgressUpdate, StateUpdate, Update, queue_place
 
 _FRAMES_PER_SECOND = 10
 
@@ -110,9 +110,8 @@ class LiveView:
         if status is None or queue is None:
             rows.add_row(self._spinner, "queue", "", "")
         elif queue.ended is None:
-            position = self._timeline.position
-            text = ahead(position) if position is not None and not status.held else waiting(status)
-            rows.add_row(self._spinner, "queue", Text(text), "")
+            waits = queue_place(self._timeline.position, held=status.held)
+            rows.add_row(self._spinner, "queue", Text(waits), "")
         else:
             self._add_done_row(rows, "queue", queue, place(status))
 

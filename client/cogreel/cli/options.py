@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
+from cogreel.cli.reading import check_readable
+
+if TYPE_CHECKING:
+    from cogreel.submission import TextToVideo
+
 
 def video_size(text: str) -> str | tuple[int, int]:
-    """`720x480` as `(720, 480)`; anything else is the name of a preset, which the client checks."""
-    sides = re.fullmatch(r"(\d+)[x×](\d+)", text)
-    return (int(sides[1]), int(sides[2])) if sides else text
+    """`720x480` as `(720, 480)`, or the name of a preset.
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
+    from cogreel.submission import VIDEO_SIZE_PRESETS  # noqa: PLC0415 - it needs the contract's messages
+
+    sides = re.fullmatch(r"(\d+)[xX×](\d+)", text)
+    if sides:
+        return int(sides[1]), int(sides[2])
+    if text not in VIDEO_SIZE_PRESETS:
+        raise click.BadParameter(f"{text} is neither WIDTHxHEIGHT nor one of {', '.join(VIDEO_SIZE_PRESETS)}.")
+    return text
+
+
+def check_options(options: TextToVideo) -> None:
+    """Refuse what can be seen to be wrong before there is a connection.
+
+    Raises:
+        click.UsageError: options contradict each other, or a file cannot be read.
+    """
+    from cogreel.input_files import is_url  # noqa: PLC0415 - it needs the contract's messages
+
+    image, video = options.get("image"), options.get("video")
+    if image is not None and video is not None:
+        raise click.UsageError("--image and --video exclude each other.")
+    if options.get("strength") is not None and video is None:
+        raise click.UsageError("--strength needs --video.")
+    for source in (image, video):
+        if isinstance(source, str) and not is_url(source):
+            check_readable(source)
 
 
 def submission_parameters() -> list[click.Parameter]:
@@ -39,7 +73,11 @@ def submission_parameters() -> list[click.Parameter]:
         click.Option(
             ["--priority"], type=click.Choice(["normal", "low"]), help="low waits behind every normal request."
         ),
-        click.Option(["--webhook-url"], metavar="URL", help="Told the outcome by an HTTP POST."),
+        click.Option(
+            ["--webhook-url"],
+            metavar="URL",
+            help="To be told the outcome by an HTTP POST. This version does not serve it yet.",
+        ),
         click.Option(
             ["--start-timeout", "start_timeout_s"],
             type=float,

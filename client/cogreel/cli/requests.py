@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from cogreel.cli.generate import submission_hint, tell_how_to_go_on
-from cogreel.cli.options import submission_parameters
+from cogreel.cli.options import check_options, submission_parameters
 from cogreel.cli.request_id import RequestId
 from cogreel.cli.saving import check_output, print_json, print_video, save
 from cogreel.cli.session import Session, pass_session
@@ -29,6 +29,7 @@ def submit(session: Session, *, endpoint: str | None, as_json: bool, **options: 
     Example:
       id=$(cogreel submit "A lighthouse at dusk" --priority low)
     """
+    check_options(options)
     with session.connect() as client, submission_hint(options):
         submitted = client.submit(endpoint, **options)
     if as_json:
@@ -40,9 +41,10 @@ def submit(session: Session, *, endpoint: str | None, as_json: bool, **options: 
 @click.command()
 @click.argument("request_id", type=RequestId())
 @click.option("--cursor", help="Begin after the update that had this cursor.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors, and what --json prints.")
 @_json
 @pass_session
-def watch(session: Session, request_id: str, cursor: str | None, *, as_json: bool) -> None:
+def watch(session: Session, request_id: str, cursor: str | None, *, quiet: bool, as_json: bool) -> None:
     """Follow a request to its end. The exit code tells how it ended.
 
     With --json, each update is a WatchStatusResponse of the contract, on stdout.
@@ -54,7 +56,7 @@ def watch(session: Session, request_id: str, cursor: str | None, *, as_json: boo
     """
     from cogreel.cli.view import open_view  # noqa: PLC0415 - the view needs the contract's messages
 
-    view = open_view(request_id)
+    view = open_view(request_id, quiet=quiet)
     with session.connect(view.note) as client:
         try:
             if as_json:

@@ -30,8 +30,11 @@ class _ReportingGroup(click.Group):
             ctx.exit(ExitCode.INTERRUPTED)
         except BrokenPipeError:
             raise  # the reader of our output has left: click ends quietly
+        except UnicodeEncodeError as error:
+            raise click.UsageError(f"{error.object!r} is not text in UTF-8.") from error
         except OSError as error:
-            click.echo(f"error: {error}", err=True)
+            named = f"{error.filename}: " if error.filename is not None else ""
+            click.echo(f"error: {named}{error.strerror or error}", err=True)
             ctx.exit(ExitCode.FILE_PROBLEM)
         except cogreel.CogReelError as error:
             self._report(ctx, error)

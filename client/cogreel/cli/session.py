@@ -13,6 +13,8 @@ import click
 import cogreel
 
 _NOTE_INTERVAL_S = 5.0
+# Tries of one outage come closer than this.
+_NEW_OUTAGE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,26 @@ class Session:
 
 
 class _OutageNotes:
-    """Tells of an outage when it begins, and every few seconds while it lasts: retries alone come far faster."""
+    """Tells of an outage when it begins and when its reason changes, and at growing intervals that it lasts."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
-        self._next = 0.0
+        self._reason: str | None = None
+        self._last = -_NEW_OUTAGE_S
+        self._began = self._next = 0.0
 
     def __call__(self, error: cogreel.CogReelError, _pause_s: float) -> None:
         now = time.monotonic()
-        if now >= self._next:
+        is_another = now - self._last >= _NEW_OUTAGE_S
+        self._last = now
+        if is_another or error.reason != self._reason:
+            self._began = now if is_another else self._began
+            self._reason = error.reason
             self._next = now + _NOTE_INTERVAL_S
             self._note(f"the service is out of reach, trying on: {error.message}")
+        elif now >= self._next:
+            self._next = now + (now - self._began)
+            self._note(f"still out of reach after {now - self._began:.0f} s, trying on")
 
 
 pass_session = click.make_pass_decorator(Session)

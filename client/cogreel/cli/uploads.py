@@ -7,12 +7,15 @@ from pathlib import Path
 
 import click
 
+from cogreel.cli.reading import check_readable
 from cogreel.cli.session import Session, pass_session
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--content-type", metavar="TYPE", help="The MIME type. Default: what the content looks like.")
+@click.option(
+    "--content-type", metavar="TYPE", help="The MIME type. Default: what the content begins like, else by the name."
+)
 @click.option("--name", "file_name", metavar="NAME", help="The name to store. Default: that of FILE.")
 @click.option("--json", "as_json", is_flag=True, help="Print the file as one line of JSON.")
 @pass_session
@@ -29,6 +32,7 @@ def upload(session: Session, file: Path, content_type: str | None, file_name: st
 
     from cogreel.cli.saving import print_json  # noqa: PLC0415 - it needs the contract's messages
 
+    check_readable(file)
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     console = Console(stderr=True)
     with session.connect() as client, Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:

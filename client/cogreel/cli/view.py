@@ -10,7 +10,7 @@ from typing import Protocol, Self
 import click
 
 from cogreel.cli.wording import update_line
-from cogreel.updates import Update
+from cogreel.updates import ProgressUpdate, StateUpdate, Update
 
 
 class View(Protocol):
@@ -30,7 +30,13 @@ class View(Protocol):
 
 
 class PlainView:
-    """A line for each update, with its local time: for logs, pipes and terminals that can do no more."""
+    """Lines with their local time, for logs, pipes and terminals that can do no more: of the steps of a stage, only
+    the first and one in each tenth.
+    """
+
+    def __init__(self) -> None:
+        self._held = False
+        self._told = ("", 0)
 
     def __enter__(self) -> Self:
         return self
@@ -42,7 +48,17 @@ class PlainView:
 
     def show(self, update: Update) -> None:
         """Print the update, if there is anything to read in it."""
-        line = update_line(update)
+        match update:
+            case StateUpdate(status=status):
+                self._held, self._told = status.held, ("", 0)
+            case ProgressUpdate(stage=stage, step=step, total=total):
+                reached = stage, 10 * step // total if total else 0
+                if reached == self._told:
+                    return
+                self._told = reached
+            case _:
+                pass
+        line = update_line(update, held=self._held)
         if line is not None:
             click.echo(f"{update.time.astimezone():%H:%M:%S} {line}", err=True)
 
@@ -51,8 +67,20 @@ class PlainView:
         click.echo(f"{datetime.now().astimezone():%H:%M:%S} {text}", err=True)
 
 
-def open_view(title: str) -> View:
+class QuietView(PlainView):
+    """Shows nothing."""
+
+    def show(self, update: Update) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
+        """Show nothing."""
+
+
+def open_view(title: str, *, quiet: bool = False) -> View:
     """The view that suits stderr. `title` says what is being made."""
+    if quiet:
+        return QuietView()
     if not sys.stderr.isatty():
         return PlainView()
     from cogreel.cli.live_view import LiveView  # noqa: PLC0415 - rich is loaded where it is shown

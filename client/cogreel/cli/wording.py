@@ -13,6 +13,7 @@ from cogreel.updates import (
     StateUpdate,
     Update,
     level_name,
+    queue_place,
     stage_name,
     state_name,
 )
@@ -38,16 +39,10 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def ahead(position: int) -> str:
-    """A place in the queue."""
-    return f"{position} ahead" if position else "next in line"
-
-
 def waiting(status: RequestStatus) -> str:
     """What a queued request waits for."""
-    if status.held:
-        return "held: your own limit of running requests is reached"
-    return ahead(status.position) if status.HasField("position") else "waiting for a worker"
+    position = status.position if status.HasField("position") else None
+    return queue_place(position, held=status.held)
 
 
 def place(status: RequestStatus) -> str:
@@ -84,15 +79,15 @@ def steps(stage: str, step: int, total: int, eta_s: float | None) -> str:
     return f"{stage}{count}{left}"
 
 
-def update_line(update: Update) -> str | None:
-    """An update in a line; None where there is nothing to read."""
+def update_line(update: Update, *, held: bool = False) -> str | None:
+    """An update in a line; None where there is nothing to read. `held` is what the latest status said."""
     match update:
         case StateUpdate(status=status):
             # Why there is another attempt; at the end, the failure itself says what counts.
             earlier = [] if update.is_terminal else map(failed_attempt, status.failed_attempts[-1:])
             return " - ".join([state(status), *earlier])
         case PositionUpdate(position=position):
-            return ahead(position)
+            return queue_place(position, held=held)
         case ProgressUpdate():
             return steps(update.stage, update.step, update.total, update.eta_s)
         case LogUpdate():
