@@ -46,7 +46,8 @@ async def test_all_that_run_are_listed_by_name_with_what_they_are(broker: Broker
             name: await stack.enter_async_context(running(nats.settings(), name))
             for name in ("c/cuda:0", "a/cuda:0", "b/cpu")
         }
-        found = await list_workers(broker)
+        # Three brokers take a moment to tell each other who listens.
+        found = await seen(lambda: list_workers(broker), lambda workers: len(workers) == 3)
         assert [worker.name for worker in found] == ["a/cuda:0", "b/cpu", "c/cuda:0"]
         assert {worker.name: worker.incarnation for worker in found} == incarnations
         assert {worker.device for worker in found} == {"cuda:0"}
