@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import grpc
 import psutil
 import pytest
-from cogreel.v1 import queue_pb2_grpc
+from cogreel.v1 import admin_pb2, admin_pb2_grpc, queue_pb2_grpc, storage_pb2, storage_pb2_grpc
 from cogreel.v1.queue_pb2 import RequestState
 from pydantic import SecretStr
 
@@ -35,6 +36,7 @@ WRONG = {
     "a token": "W8-token-of-the-collector",
 }
 """Secrets that are of no use here may be of use elsewhere."""
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 
 def cogreeld(tree: Tree, *arguments: str) -> str:
@@ -84,6 +86,34 @@ async def live(tree: Tree, caller: Caller, hay: Haystack) -> dict[str, str]:
     await caller.reaches(cancelled.request_id, RequestState.REQUEST_STATE_RUNNING)
     hay.add("answer to Cancel", str(await caller.cancel(cancelled.request_id)))
     return {"the signature of a URL": query["X-Amz-Signature"][0]}
+
+
+async def administrate(tree: Tree, operator: str, hay: Haystack) -> dict[str, str]:
+    """Make a key over gRPC, upload with it, list keys and workers; the key, and the signature of the upload."""
+    metadata = (("authorization", f"Bearer {operator}"),)
+    async with grpc.aio.insecure_channel(tree.ready["grpc"]) as channel:
+        admin = admin_pb2_grpc.AdminServiceStub(channel)
+        made = await admin.CreateApiKey(admin_pb2.CreateApiKeyRequest(tenant="uploader"), metadata=metadata)
+        hay.add(
+            "answer to ListApiKeys", str(await admin.ListApiKeys(admin_pb2.ListApiKeysRequest(), metadata=metadata))
+        )
+        hay.add(
+            "answer to ListWorkers", str(await admin.ListWorkers(admin_pb2.ListWorkersRequest(), metadata=metadata))
+        )
+        storage = storage_pb2_grpc.StorageServiceStub(channel)
+        description = storage_pb2.CreateUploadRequest(file_name="a.png", content_type="image/png", size=len(PICTURE))
+        upload = await storage.CreateUpload(description, metadata=(("authorization", f"Bearer {made.secret}"),))
+        put = urllib.request.Request(upload.upload_url, PICTURE, dict(upload.headers), method="PUT")
+        await asyncio.to_thread(urllib.request.urlopen, put, timeout=10)
+        with pytest.raises(grpc.aio.AioRpcError) as denied:
+            await admin.ListApiKeys(
+                admin_pb2.ListApiKeysRequest(), metadata=(("authorization", f"Bearer {made.secret}"),)
+            )
+        hay.add_error("refusal of a caller by AdminService", denied.value)
+    return {
+        "a key made over gRPC": made.secret.partition(":")[2],
+        "the signature of an upload": parse_qs(urlsplit(upload.upload_url).query)["X-Amz-Signature"][0],
+    }
 
 
 async def go_wrong(caller: Caller, keys: dict[str, str], hay: Haystack) -> None:
@@ -150,6 +180,10 @@ async def test_no_secret_is_in_what_a_full_life_leaves_behind(tmp_path: Path) ->
             starting = asyncio.create_task(start_with_wrong_credentials(service, hay))
             owner = await tree.caller()
             secrets |= await live(tree, owner, hay)
+            operator = await asyncio.to_thread(
+                cogreeld, tree, "keys", "create", "--tenant", "operators", "--role", "admin"
+            )
+            secrets |= {"an admin's key": operator.partition(":")[2]} | await administrate(tree, operator, hay)
             hay.add("cogreeld keys revoke", await asyncio.to_thread(cogreeld, tree, "keys", "revoke", studio[:16]))
             keys = {
                 "a revoked key": studio,
