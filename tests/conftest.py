@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,15 @@ async def s3(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embedded
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--brokers 3`: what runs on one NATS server runs on a cluster of three instead."""
     parser.addoption("--brokers", choices=["1", "3"], default="1", help="how many NATS servers tests of the queue get")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_logs() -> Iterator[None]:
+    """Commands that run in this process leave its logging alone: other tests look at what is logged."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("host.cli", "host.command_line", "host.doctor_command"):
+            patch.setattr(f"{module}.configure_logs", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="session")

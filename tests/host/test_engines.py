@@ -19,7 +19,7 @@ import urllib3
 from nats.errors import Error as NatsError
 from nats.js.api import StreamConfig
 
-from files import ObjectStore, ObjectStoreSettings
+from files import ObjectStore, ObjectStoreSettings, StoreUnavailableError
 from host.children import Child, ChildSpec
 from host.engines import (
     DataDirInUseError,
@@ -35,6 +35,7 @@ from host.engines import (
 from host.engines.folder import EngineFolder
 from host.engines.ports import choose_ports
 from tests.host.processes import is_running, until, until_gone
+from tests.waiting import seen
 
 
 async def publish(url: str, *payloads: bytes) -> None:
@@ -213,7 +214,14 @@ async def test_killed_s3_comes_back_where_it_was_with_every_object(tmp_path: Pat
         await store.put_bytes("a", b"content" * 100_000, content_type="video/mp4")
         await kill_and_await_restart(engine)
         assert engine.endpoint == endpoint
-        assert await store.read("a") == b"content" * 100_000
+
+        async def read() -> bytes | None:
+            try:
+                return await store.read("a")
+            except StoreUnavailableError:  # it answers before it has found its volumes again
+                return None
+
+        assert await seen(read, lambda content: content is not None) == b"content" * 100_000
     async with EmbeddedS3(tmp_path) as engine:
         assert (engine.endpoint, store_of(engine).settings) == (endpoint, store.settings)
         assert await store.read("a") == b"content" * 100_000
