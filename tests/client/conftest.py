@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from cogreel.v1 import queue_pb2
 
 from tests.client.callers import AsyncCaller, Caller, SyncCaller
 from tests.client.file_server import FileServer
-from tests.client.scripted_service import ScriptedService
+from tests.client.scripted_service import REQUEST_ID, ScriptedService, status, whole_course
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +40,14 @@ def caller(request: pytest.FixtureRequest, service: ScriptedService) -> Caller:
 def impatient_caller(request: pytest.FixtureRequest, service: ScriptedService) -> Caller:
     made: Caller = request.param(service.address, retry_timeout_s=1.0)
     return made
+
+
+@pytest.fixture
+def garden(service: ScriptedService, files: FileServer) -> ScriptedService:
+    """A service that makes one video."""
+    service.answer("Submit", queue_pb2.SubmitResponse(request_id=REQUEST_ID, status=status("QUEUED", position=2)))
+    service.answer("WatchStatus", whole_course())
+    service.answer("GetStatus", queue_pb2.GetStatusResponse(status=status("RUNNING", attempt=1, worker="gpu-0")))
+    service.answer("GetResult", queue_pb2.GetResultResponse(request_id=REQUEST_ID, video=files.output()))
+    service.answer("Cancel", queue_pb2.CancelResponse(status=status("CANCELLED")))
+    return service

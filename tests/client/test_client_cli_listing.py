@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from cogreel.cli import main
 from cogreel.cli.exit_codes import ExitCode
 from cogreel.cli.request_table import print_table
@@ -21,6 +21,7 @@ from cogreel.v1.queue_pb2 import ListRequestsRequest, ListRequestsResponse
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
+from tests.client.command import run
 from tests.client.file_server import FileServer
 from tests.client.scripted_service import REQUEST_ID, Refuse, ScriptedService, event, status, step, whole_course
 
@@ -29,12 +30,6 @@ REQUESTS = [
     status("QUEUED", request_id=OTHER_ID, position=2, title="a garden"),
     status("COMPLETED", attempt=1, seconds=10, started_time=Timestamp(seconds=1893456003), title="a\tlighthouse"),
 ]
-
-
-def run(service: ScriptedService, *arguments: str, timeout_s: str = "5") -> Result:
-    """The command, with the service's address."""
-    options = ["--address", service.address, "--api-key", "key", "--retry-timeout", timeout_s]
-    return CliRunner().invoke(main, [*options, *arguments])
 
 
 def listings(service: ScriptedService) -> list[ListRequestsRequest]:
