@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": set(),
     "service": {"jobs", "files"},
     "inference": {"jobs", "files"},
+    "training": {"inference"},
     "gateway": {"cogreel"},
     "host": {"jobs", "files", "service", "inference", "gateway", "cogreel"},
 }
