@@ -60,7 +60,7 @@ def clip_of(
         use_rife=False,
         export_fps=8,
     )
-    return model.generate(generation, _Silent()).frames
+    return model.generate(generation, Silent()).frames
 
 
 def shares(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, float]:
@@ -92,7 +92,7 @@ def _mean(values: Sequence[bool]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-class _Silent:
+class Silent:
     """A `Progress` that nobody reads."""
 
     @contextmanager

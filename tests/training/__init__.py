@@ -1,0 +1,1 @@
+"""Tests of what the small model is trained on and judged by."""
