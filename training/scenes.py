@@ -140,7 +140,7 @@ def draw_scene(lot: np.random.Generator, *, pairs: float = 0.0, spread: float = 
         if over == background and motion in _IN_PAIRS and all(contrasts(color, side.color) for side in sides):
             # Half of the shapes stand still, so that a caption of a pair stays short.
             motion = Motion.STILL if lot.random() < 0.5 else motion
-            sides.append(MovingShape(shape, color, Size.SMALL, motion, _offset(lot, spread / 2)))
+            sides.append(MovingShape(shape, color, Size.MEDIUM, motion, _offset(lot, spread / 2)))
     return Scene(background, tuple(sides))
 
 

@@ -1,4 +1,4 @@
-"""The small model's transformer and text encoder, trained together on encoded scenes and their captions."""
+"""The small model's transformer, trained on encoded scenes and their captions."""
 
 from __future__ import annotations
 
@@ -18,41 +18,31 @@ from training.captions import caption
 from training.latents import EncodedScenes
 from training.loop import train
 from training.scenes import FRAMES
-from training.tokenizer import new_tokenizer
+from training.text_encoder import TEXT_WIDTH, tokens
 
 Pipeline = Any
 """`diffusers.CogVideoXPipeline`, which declares none of its parts."""
 
-_TEXT_WIDTH = 64
 _BATCH = 32
 _WITHOUT_CAPTION = 0.1
 """Of the clips, how many are shown without their caption, for classifier-free guidance."""
 
-_SHORT_TEXT = (0.6, 48)
-"""Until this share of the steps captions have so few tokens, since that is fast. The rest is trained as the pipeline
-runs: it masks no padding, and a transformer that never saw 226 tokens loses its way among them."""
+_SHORT_TEXT = (0.7, 48)
+"""Until this share of the steps the transformer sees so many tokens of a caption, since that is fast. The rest is
+trained as the pipeline runs: it masks no padding, and a transformer that never saw 226 tokens loses its way."""
 
 
-def new_pipeline(vae: diffusers.AutoencoderKLCogVideoX) -> Pipeline:
-    """Put an untrained transformer of 1.7 million parameters and a text encoder around a trained autoencoder."""
-    tokenizer = new_tokenizer()
-    text_encoder = transformers.T5EncoderModel(
-        transformers.T5Config(
-            vocab_size=len(tokenizer),
-            d_model=_TEXT_WIDTH,
-            d_kv=16,
-            d_ff=128,
-            num_layers=2,
-            num_heads=4,
-            dropout_rate=0.0,
-            feed_forward_proj="gated-gelu",
-        )
-    )
+def new_pipeline(
+    vae: diffusers.AutoencoderKLCogVideoX,
+    text_encoder: transformers.T5EncoderModel,
+    tokenizer: transformers.T5Tokenizer,
+) -> Pipeline:
+    """Put an untrained transformer of 1.7 million parameters between a trained autoencoder and a text encoder."""
     transformer = diffusers.CogVideoXTransformer3DModel(  # type: ignore[no-untyped-call]
         num_attention_heads=4,
         attention_head_dim=32,
         num_layers=4,
-        text_embed_dim=_TEXT_WIDTH,
+        text_embed_dim=TEXT_WIDTH,
         time_embed_dim=128,
         max_text_seq_length=MAX_TEXT_TOKENS,
         sample_width=96 // 8,
@@ -79,9 +69,9 @@ def new_pipeline(vae: diffusers.AutoencoderKLCogVideoX) -> Pipeline:
 def train_transformer(
     pipeline: Pipeline, data: list[EncodedScenes], *, steps: int, seed: int, checkpoint: Path
 ) -> None:
-    """Train the transformer and the text encoder in place: v-prediction, plain mean squared error."""
-    parts = nn.ModuleDict({"transformer": pipeline.transformer, "text_encoder": pipeline.text_encoder})
-    device = next(parts.parameters()).device
+    """Train the transformer in place: v-prediction, plain mean squared error. The text encoder stays as it is."""
+    transformer: nn.Module = pipeline.transformer
+    device = next(transformer.parameters()).device
     shares = np.array([part.share for part in data])
 
     def loss_at(step: int) -> torch.Tensor:
@@ -96,28 +86,29 @@ def train_transformer(
         noisy = pipeline.scheduler.add_noise(clean, noise, timesteps)
         target = pipeline.scheduler.get_velocity(clean, noise, timesteps)
         length = _SHORT_TEXT[1] if step / steps < _SHORT_TEXT[0] else MAX_TEXT_TOKENS
-        ids = pipeline.tokenizer(
-            captions, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        ).input_ids
+        with torch.no_grad():
+            # No mask, as in the pipeline; the encoder reads all of the padding even where the transformer does not.
+            text = pipeline.text_encoder(tokens(pipeline.tokenizer, captions).to(device))[0][:, :length]
         _, frames, _, height, width = clean.shape
         rotary = pipeline._prepare_rotary_positional_embeddings(height * 8, width * 8, frames, device)
         with torch.autocast(device.type, torch.bfloat16):
-            predicted = pipeline.transformer(
+            predicted = transformer(
                 hidden_states=noisy,
-                # No mask, as in the pipeline.
-                encoder_hidden_states=pipeline.text_encoder(ids.to(device))[0],
+                encoder_hidden_states=text,
                 timestep=timesteps,
                 image_rotary_emb=rotary,
                 return_dict=False,
             )[0]
         return functional.mse_loss(predicted.float(), target)
 
-    parts.train()
-    train(parts, loss_at, name="transformer", steps=steps, learning_rate=1.5e-3, decay=0.998, checkpoint=checkpoint)
-    parts.eval()
+    transformer.train()
+    train(
+        transformer, loss_at, name="transformer", steps=steps, learning_rate=1.5e-3, decay=0.998, checkpoint=checkpoint
+    )
+    transformer.eval()
 
 
 def _timesteps(lot: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw time steps: a quarter of them from the noisiest fifth, where what a clip shows is decided."""
-    noisiest = lot.random(_BATCH) < 0.2
-    return np.where(noisiest, lot.integers(800, 1000, _BATCH), lot.integers(0, 1000, _BATCH)).astype(np.int64)
+    """Draw time steps: most of them where noise hides nearly all, since what a clip shows is decided there."""
+    early = lot.random(_BATCH) < 0.6
+    return np.where(early, lot.integers(850, 1000, _BATCH), lot.integers(0, 1000, _BATCH)).astype(np.int64)
