@@ -72,7 +72,7 @@ class FetchSettings:
 
     sources: Literal["public", "allowed", "none"] = "public"
     allow: tuple[AllowedPlace, ...] = ()
-    total_s: float = 60.0
+    total_s: float = 30.0
     idle_s: float = 10.0
 
 
