@@ -74,7 +74,7 @@ async def exchange(
     try:
         link = _Link(url, reader, writer, idle_s)
         headers = [("Host", url.authority), ("Connection", "close"), *request.headers]
-        if request.body:
+        if request.method != "GET":
             headers.append(("Content-Length", str(len(request.body))))
         await link.send(h11.Request(method=request.method, target=url.target, headers=headers))
         if request.body:
@@ -111,6 +111,7 @@ class _Link:
 
     async def event(self) -> h11.Event:
         """The next event of the answer."""
+        await asyncio.sleep(0)  # a body in chunks of one byte must not keep all others from the loop
         try:
             while (event := self._protocol.next_event()) is h11.NEED_DATA:
                 async with asyncio.timeout(self._idle_s):

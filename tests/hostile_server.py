@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -24,11 +25,12 @@ def redirect(location: str, status: str = "302 Found") -> bytes:
 
 
 class HostileServer:
-    """Serves `answers` by path while it is entered, and remembers the heads of all requests in `heads`."""
+    """Serves `answers` by path while it is entered, and remembers the `heads` and `bodies` of all requests."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.answers: dict[str, Answer] = {}
         self.heads: list[str] = []
+        self.bodies: list[bytes] = []
         self.port = 0
         self.left = asyncio.Event()
         """Set once a peer has closed its connection while an answer was still being sent."""
@@ -63,6 +65,8 @@ class HostileServer:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.heads.append(head)
+            length = re.search(r"^content-length: (\d+)", head, re.IGNORECASE | re.MULTILINE)
+            self.bodies.append(await reader.readexactly(int(length[1]) if length else 0))
             wanted = self.answers[head.split()[1].partition("?")[0]]
             if isinstance(wanted, bytes):
                 writer.write(wanted)
