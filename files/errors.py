@@ -15,3 +15,11 @@ class ObjectNotFoundError(LookupError):
 
 class NotADataUriError(ValueError):
     """The text is not a base64 data URI as this service takes them; the message says which rule it breaks."""
+
+
+class FetchRefusedError(ValueError):
+    """A URL is not fetched, now or later; the message says which rule it or its content breaks, without its query."""
+
+
+class FetchFailedError(RuntimeError):
+    """The server of a URL did not deliver. The same fetch may succeed later; the message shows no query."""

@@ -18,6 +18,8 @@ from minio.error import S3Error
 from prometheus_client import CollectorRegistry
 
 from files import ObjectStore, StoreUnavailableError
+from files.own_urls import OwnUrls
+from files.remote import RemoteFiles
 from host.logs import configure_logs
 from host.metrics import take_part
 from host.settings import Settings, read_settings
@@ -135,6 +137,7 @@ async def work(
             doubler,
             on_leases=lambda replies: reports.send(leases_report(replies)),
             metrics=metrics.worker,
+            remote=RemoteFiles(settings.fetching(), own_urls=OwnUrls(store.bucket)),
         )
 
         async def drain_when_stopped() -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from cogreel.v1.admin_pb2 import ModelCard
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as PydanticSettingsError
 
 from files import ObjectStoreSettings
+from files.fetch_guard import AllowedPlace, FetchSettings
 from jobs.broker import BrokerSettings
 from jobs.cards import load_card
 from service.queue_servicer import QueueServiceSettings
@@ -78,6 +79,13 @@ class Settings(BaseSettings):
     """Bytes that one uploaded file may have."""
     upload_lifetime_s: float = Field(default=24 * 3600, ge=SMALLEST_LIFETIME_S)
     """Seconds for which an uploaded file is kept that no request names."""
+    fetch_from: Literal["public", "allowed", "none"] = "public"
+    """From where files named by URL are fetched: the internet and the allowed places, those alone, or nowhere."""
+    fetch_allow: str = ""
+    """Hosts and networks that are allowed though they are not public, comma-separated: name, address or network/bits;
+    the first two may end in :port."""
+    fetch_timeout_s: float = Field(default=30.0, gt=0)
+    """Seconds that fetching one file may take; the device waits for it."""
     shutdown_grace_s: float = Field(default=5.0, ge=0)
     """Seconds for which calls may finish when the service stops."""
 
@@ -104,6 +112,12 @@ class Settings(BaseSettings):
     """How logs are written: JSON, readable text, or text on a terminal only."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level that is logged."""
+
+    @field_validator("fetch_allow")
+    @classmethod
+    def _allowed_places_can_be_read(cls, value: str) -> str:
+        _allowed(value)
+        return value
 
     def broker(self, role: str) -> BrokerSettings:
         """How to reach NATS; `role` is shown in the server's list of connections."""
@@ -142,7 +156,12 @@ class Settings(BaseSettings):
                 lifetime_s=self.upload_lifetime_s,
                 url_validity_s=self.url_validity_s,
             ),
+            fetching=self.fetching(),
         )
+
+    def fetching(self) -> FetchSettings:
+        """What may be fetched from other servers."""
+        return FetchSettings(self.fetch_from, _allowed(self.fetch_allow), total_s=self.fetch_timeout_s)
 
     def cards(self) -> dict[str, ModelCard]:
         """The card of each endpoint.
@@ -175,6 +194,10 @@ def read_settings() -> Settings:
 
 class SettingsError(ValueError):
     """A setting in the environment cannot be read."""
+
+
+def _allowed(places: str) -> tuple[AllowedPlace, ...]:
+    return tuple(AllowedPlace.parse(place) for place in places.split(",") if place.strip())
 
 
 def _explained(error: ValidationError | PydanticSettingsError) -> str:

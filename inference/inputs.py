@@ -1,29 +1,50 @@
-"""The file that a request starts from: out of the store, decoded, and fitted to the size of the video."""
+"""The file that a request starts from: out of the store or from another server, decoded, and fitted to the video."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import TypeVar
 
+import structlog
 from cogreel.v1.queue_pb2 import SubmitRequest
 
 from files import ObjectNotFoundError, ObjectStore
-from files.content_type import MAX_IMAGE_BYTES, MAX_VIDEO_BYTES
+from files.content_type import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_VIDEO_BYTES, VIDEO_TYPES
+from files.errors import FetchFailedError, FetchRefusedError
+from files.remote import RemoteFiles
+from files.remote_url import RemoteUrl
 from inference.decoding import UnreadableError, load_frames, load_picture
 from inference.model import InputError, Progress, SourceVideo, Stage, Start, StartPicture
 from jobs.cards import input_of
-from jobs.input_file import OBJECT_SCHEME, InputFile, input_file
+from jobs.input_file import InputFile, input_file
 
 MAX_SOURCE_FRAMES = 49  # as many as the longest clip that a model here makes
+LOOK_S = 0.05  # the longest wait for another server without looking whether the request is still wanted
+
+_T = TypeVar("_T")
+_log = structlog.get_logger(__name__)
 
 
-async def load_start(store: ObjectStore, submission: SubmitRequest, progress: Progress) -> Start | None:
+class InputUnavailableError(Exception):
+    """Another server did not deliver the file that `field` names; it may another time."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+async def load_start(
+    store: ObjectStore, remote: RemoteFiles, submission: SubmitRequest, progress: Progress
+) -> Start | None:
     """What a resolved submission starts from; None for one of text alone. With a file, this is of the stage prepare.
 
     Raises:
         CancelledError: out of `progress`.
-        InputError: the file is gone, or cannot be decoded.
+        InputError: the file is gone, cannot be decoded, or is where nothing may be fetched from.
+        InputUnavailableError: the server that has it does not deliver it.
         StoreUnavailableError: the store does not answer.
     """
     found = input_file(submission)
@@ -31,18 +52,22 @@ async def load_start(store: ObjectStore, submission: SubmitRequest, progress: Pr
         return None
     with progress.stage(Stage.PREPARE), tempfile.TemporaryDirectory(prefix="cogreel-input-") as folder:
         path = Path(folder) / "input"
-        await _fetch(store, found, path)
+        if found.object_key is not None:
+            await _copy(store, found, found.object_key, path)
+            content_type = found.file.content_type
+        else:
+            content_type = await _while_wanted(progress, _fetch(remote, found, path, progress))
         try:
-            return await asyncio.to_thread(_decode, submission, found, path, progress)
+            return await asyncio.to_thread(_decode, submission, content_type, path, progress)
         except UnreadableError as error:
             raise InputError(found.field, f"the file {error}") from error
 
 
-async def _fetch(store: ObjectStore, found: InputFile, path: Path) -> None:
+async def _copy(store: ObjectStore, found: InputFile, key: str, path: Path) -> None:
     most = max(MAX_IMAGE_BYTES, MAX_VIDEO_BYTES)
     received = 0
     try:
-        async with store.open(found.file.url.removeprefix(OBJECT_SCHEME)) as chunks:
+        async with store.open(key) as chunks:
             with await asyncio.to_thread(path.open, "wb") as file:
                 async for chunk in chunks:
                     received += len(chunk)
@@ -53,12 +78,41 @@ async def _fetch(store: ObjectStore, found: InputFile, path: Path) -> None:
         raise InputError(found.field, "the file is not in the store any more") from error
 
 
-def _decode(submission: SubmitRequest, found: InputFile, path: Path, progress: Progress) -> Start:
+async def _fetch(remote: RemoteFiles, found: InputFile, path: Path, progress: Progress) -> str:
+    """Fetch a file of another server; its type."""
+    types, most = (IMAGE_TYPES, MAX_IMAGE_BYTES) if found.field.endswith(".image") else (VIDEO_TYPES, MAX_VIDEO_BYTES)
+    field = f"{found.field}.url"
+    try:
+        shown = RemoteUrl.parse(found.file.url).shown
+        progress.log(f"Fetching {shown}.")
+        fetched = await remote.fetch(found.file.url, path, types=types, max_bytes=most)
+    except FetchRefusedError as error:
+        raise InputError(field, str(error)) from error
+    except FetchFailedError as error:
+        raise InputUnavailableError(field, str(error)) from error
+    _log.info("input.fetched", url=shown, size_bytes=fetched.size_bytes, content_type=fetched.content_type)
+    return fetched.content_type
+
+
+async def _while_wanted(progress: Progress, work: Coroutine[None, None, _T]) -> _T:
+    """Await work, and give it up as soon as its request is not wanted any more. Raises `CancelledError`."""
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=LOOK_S)
+            progress.check()
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def _decode(submission: SubmitRequest, content_type: str, path: Path, progress: Progress) -> Start:
     size = input_of(submission).video_size.dimensions
     if submission.WhichOneof("input") == "image_to_video":
         return StartPicture(load_picture(path, size.width, size.height))
     frames, more = load_frames(
-        path, found.file.content_type, size.width, size.height, most=MAX_SOURCE_FRAMES, check=progress.check
+        path, content_type, size.width, size.height, most=MAX_SOURCE_FRAMES, check=progress.check
     )
     if more:
         progress.log(f"The video is longer than {MAX_SOURCE_FRAMES} frames; the rest is not used.", level="WARN")

@@ -25,7 +25,10 @@ from cogreel.v1.queue_pb2 import Failure, SubmitRequest
 from cogreel.v1.video_pb2 import File, ImageSize, ModelVersion, VideoOutput
 
 from files import ObjectStore, StoreUnavailableError, video_key
-from inference.inputs import load_start
+from files.fetch_guard import FetchSettings
+from files.own_urls import OwnUrls
+from files.remote import RemoteFiles
+from inference.inputs import InputUnavailableError, load_start
 from inference.metrics import WorkerMetrics
 from inference.model import CancelledError, DeviceError, Generation, InputError, Stage, Start, VideoModel
 from inference.observation import AttemptObservation, attempt_span, note_outcome
@@ -96,7 +99,8 @@ class VideoWorker:
     """Serves requests with one model until drained or until its device is lost.
 
     `on_leases` is told the reply subjects of the deliveries that are worked on, whenever they change, so that a
-    supervisor can hand them back should this process die. `metrics` are filled with what happens.
+    supervisor can hand them back should this process die. `metrics` are filled with what happens. `remote` fetches what
+    requests name by URL; left out, from the public internet alone.
     """
 
     def __init__(
@@ -109,10 +113,12 @@ class VideoWorker:
         *,
         on_leases: Callable[[list[str]], None] = lambda _: None,
         metrics: WorkerMetrics | None = None,
+        remote: RemoteFiles | None = None,
     ) -> None:
         self._settings = settings
         self._broker = broker
         self._store = store
+        self._remote = remote or RemoteFiles(FetchSettings(), own_urls=OwnUrls(store.bucket))
         self._model = model
         self._doubler = doubler
         self._on_leases = on_leases
@@ -268,7 +274,7 @@ class VideoWorker:
         self, lease: Lease, device: ThreadPoolExecutor, device_free: asyncio.Event, progress: AttemptProgress
     ) -> Output:
         record = lease.record
-        start = await load_start(self._store, record.submission, progress)
+        start = await load_start(self._store, self._remote, record.submission, progress)
         generation = generation_of(record.submission, start)
         file_name = f"{record.request_id}.mp4"
         # By the place in the queue: a request that is submitted anew after its erasure has its id, and its own videos.
@@ -369,6 +375,9 @@ class VideoWorker:
                 reason = queue_pb2.FAILURE_REASON_INVALID_INPUT
                 note_outcome("failed", "INVALID_INPUT")
                 await lease.fail(Failure(reason=reason, message=str(error), field=error.field, attempt=attempt))
+            case InputUnavailableError():
+                reason = queue_pb2.FAILURE_REASON_INPUT_UNAVAILABLE
+                await self._retry(lease, reason, str(error), field=error.field)
             case DeviceError():
                 await self._retry(lease, queue_pb2.FAILURE_REASON_DEVICE, f"the device failed: {error}")
             case StoreUnavailableError():
@@ -379,11 +388,13 @@ class VideoWorker:
                 message = f"a fault of the worker; its log has more under incident {incident}"
                 await self._retry(lease, queue_pb2.FAILURE_REASON_INTERNAL, message)
 
-    async def _retry(self, lease: Lease, reason: queue_pb2.FailureReason.ValueType, message: str) -> None:
+    async def _retry(
+        self, lease: Lease, reason: queue_pb2.FailureReason.ValueType, message: str, *, field: str = ""
+    ) -> None:
         note_outcome("failed", queue_pb2.FailureReason.Name(reason).removeprefix("FAILURE_REASON_"))
         _log.warning("attempt.failed", cause=message)
         lease.log.line(message, queue_pb2.LOG_LEVEL_ERROR)
-        await lease.release(Failure(reason=reason, message=message, attempt=lease.record.attempt))
+        await lease.release(Failure(reason=reason, message=message, field=field, attempt=lease.record.attempt))
 
     async def _remove_orphan(self, key: str) -> None:
         try:

@@ -18,6 +18,12 @@ class InputFile:
     field: str
     file: File
 
+    @property
+    def object_key(self) -> str | None:
+        """In a record: the key of the object that it names; None where it names a URL of another server."""
+        url = self.file.url
+        return url.removeprefix(OBJECT_SCHEME) if url.startswith(OBJECT_SCHEME) else None
+
 
 def input_file(submission: SubmitRequest) -> InputFile | None:
     """The file that a submission starts from; None for one of text alone."""

@@ -129,7 +129,8 @@ class Record(_message.Message):
     """state is how far the request is."""
     submission_digest: _builtins.bytes
     """submission_digest is the SHA-256 of the caller's message as it came, without its idempotency key, and with each
-    file named by what it is (an object, or the SHA-256 of its content) rather than by how it was carried.
+    file named by what it is (an object, another server's URL, or the SHA-256 of its content) rather than by how it
+    was carried.
     """
     card_name: _builtins.str
     """card_name is the model card that the values were resolved by."""
@@ -148,7 +149,8 @@ class Record(_message.Message):
     @_builtins.property
     def submission(self) -> _queue_pb2.SubmitRequest:
         """submission is the caller's message with every value resolved by the model's card. The url of a file in it is
-        `object:` and the key of an object in the bucket, whatever the caller sent; its content is never here.
+        `object:` and the key of an object in the bucket, or the http(s) URL of another server as the caller sent it; its
+        content is never here.
         """
 
     @_builtins.property

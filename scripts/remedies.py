@@ -121,8 +121,8 @@ ERRORS: dict[str, Remedy] = {
         "Connect again, to any replica, with the last cursor; the client does so by itself.",
     ),
     "UNIMPLEMENTED": Remedy(
-        "The service is older than the contract that the caller was made from, or the option is not served yet; "
-        "`BadRequest` then names it.",
+        "The service is older than the contract that the caller was made from, or the option is not served yet, or "
+        "not by this installation; `BadRequest` then names it.",
         "Leave the option out, or ask for a newer service.",
         "The changelog says which version serves what.",
     ),
@@ -135,9 +135,10 @@ ERRORS: dict[str, Remedy] = {
 
 FAILURES: dict[str, Remedy] = {
     "INVALID_INPUT": Remedy(
-        "The model cannot make this: a size or a seed that it does not take, or an input file that is none of the "
-        "kind that it claims to be.",
+        "The model cannot make this: a size or a seed that it does not take, an input file that is none of the kind "
+        "that is wanted, or a URL that leads to no such file, or to where nothing may be fetched from.",
         "Correct the field that `field` names, and submit again.",
+        "`COGREEL_FETCH_ALLOW` opens hosts and networks inside; [5](5-files.md#files-of-other-servers) says how.",
     ),
     "LEASE_LOST": Remedy(
         "The worker was killed, lost its machine, or did not reach NATS for more than 10 s, as often as attempts are "
@@ -159,6 +160,13 @@ FAILURES: dict[str, Remedy] = {
         "No worker took the request within the `start_timeout` that it was submitted with.",
         "Submit again with a longer one, or at a quieter time.",
         "Add workers; see whether the endpoint is paused (`cogreeld queue list`) or has no worker.",
+    ),
+    "INPUT_UNAVAILABLE": Remedy(
+        "The server of a file that was named by URL could not be reached or resolved, broke off, was too slow, or "
+        "answered 408, 425, 429 or 5xx, as often as attempts are allowed.",
+        "See that the URL that the message names works without credentials, and submit again; or upload the file.",
+        "The worker is who fetches: may it resolve names and reach the internet? `COGREEL_FETCH_TIMEOUT_S` is the time "
+        "that a fetch may take; proxies are not used.",
     ),
     "INTERNAL": Remedy(
         "A fault of the worker.",

@@ -1,5 +1,8 @@
 """Files named in submissions: found or moved into the store, looked at, and replaced by the keys of their objects.
 
+A URL of another server stays one: it is only read here, and what speaks against it before its host is resolved is said.
+The worker fetches it, in the stage prepare, as a call is no place to wait for somebody else's server.
+
 What is accepted here must still be there when the request runs, although uploads expire. A file is accepted while it
 is younger than its lifetime, or while a request that is kept names it; `upload_sweeper` removes only what has been
 neither for a margin far longer than it takes from here to the record. So between the two there is no race to lose.
@@ -36,8 +39,11 @@ from files.content_type import (
     sniff,
 )
 from files.data_uri import is_data_uri, parse_data_uri
+from files.errors import FetchRefusedError
+from files.fetch_guard import FetchGuard, FetchSettings
 from files.names import shown_name
 from files.own_urls import OwnUrls
+from files.remote_url import RemoteUrl
 from jobs.errors import InvalidInputError, Violation
 from jobs.input_file import OBJECT_SCHEME, InputFile, input_file
 from jobs.queue import digest_of
@@ -50,7 +56,7 @@ MAX_INLINE_BYTES = 24 * 1024**2  # as the contract bounds file_data
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A submission whose file is an object of ours, and the digest by which a repetition of it is recognised."""
+    """A submission whose file is an object of ours, or a URL to fetch, and the digest that recognises a repetition."""
 
     submission: SubmitRequest
     digest: bytes
@@ -58,14 +64,16 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Where a file comes from: an object of the tenant, or `content` that came inline.
+    """Where a file comes from: an object of the tenant, `content` that came inline, or another server.
 
-    `identity` is the same however the file was carried: signatures, names and encodings are not part of it.
+    `identity` is the same however the file was carried: signatures, names and encodings are not part of it. Of another
+    server's file nothing is known but its `remote` URL, so that is what it is.
     """
 
     identity: str
     key: str = ""
     content: bytes = b""
+    remote: str = ""
 
     @classmethod
     def inline(cls, content: bytes) -> _Source:
@@ -76,9 +84,11 @@ class _Source:
 class InputFiles:
     """Resolves the files of submissions, for one bucket."""
 
-    def __init__(self, store: ObjectStore, settings: UploadSettings, pins: Pins) -> None:
+    def __init__(self, store: ObjectStore, settings: UploadSettings, fetching: FetchSettings, pins: Pins) -> None:
         self._store = store
         self._settings = settings
+        self._fetching = fetching
+        self._guard = FetchGuard(fetching)
         self._pins = pins
         self._own_urls = OwnUrls(store.bucket)
 
@@ -86,8 +96,8 @@ class InputFiles:
         """Put objects in the place of files.
 
         Raises:
-            InvalidInputError: a file is malformed, or of another kind than is wanted.
-            CallError: FILE_NOT_FOUND: the tenant has no such file. UNIMPLEMENTED: the URL is of another server.
+            InvalidInputError: a file is malformed, of another kind than is wanted, or where nothing is fetched from.
+            CallError: FILE_NOT_FOUND: the tenant has no such file. UNIMPLEMENTED: nothing is fetched here.
             StoreUnavailableError: the store does not answer.
         """
         if input_file(submission) is None:
@@ -125,17 +135,31 @@ class InputFiles:
             if not _belongs_to(key, tenant):
                 raise file_not_found(file.url, field=given.field)
             return _Source(f"{OBJECT_SCHEME}{key}", key=key)
-        if file.url.lower().startswith(("http://", "https://")):
-            rule = "this version fetches nothing from other servers; upload the file and name it by its URL"
+        if file.url.lower().startswith(("http:", "https:")):
+            return self._remote(given)
+        rule = "must be the URL of an uploaded file, an http or https URL, or a base64 data: URI"
+        raise _invalid(f"{given.field}.url", rule)
+
+    def _remote(self, given: InputFile) -> _Source:
+        field = f"{given.field}.url"
+        if self._fetching.sources == "none":
+            rule = "this installation fetches nothing from other servers; upload the file and name it by its URL"
             raise CallError(
-                ErrorReason.ERROR_REASON_UNIMPLEMENTED,
-                f"{given.field}.url: {rule}",
-                violations=[Violation(f"{given.field}.url", rule)],
+                ErrorReason.ERROR_REASON_UNIMPLEMENTED, f"{field}: {rule}", violations=[Violation(field, rule)]
             )
-        raise _invalid(f"{given.field}.url", "must be the URL of an uploaded file or a base64 data: URI")
+        try:
+            url = RemoteUrl.parse(given.file.url)
+            if self._own_urls.key_of(str(url)) is not None:  # which another spelling has hidden
+                raise file_not_found(given.file.url, field=given.field)
+            self._guard.check(url)
+        except FetchRefusedError as error:
+            raise _invalid(field, str(error)) from error
+        return _Source(str(url), remote=str(url))
 
     async def _stored(self, tenant: str, field: str, source: _Source, given: File) -> File:
         """The file as a record names it, once it is an object that will not expire before the record is written."""
+        if source.remote:
+            return File(url=source.remote)
         if source.content:
             content_type = _check(field, source.content[:HEAD_BYTES], len(source.content))
             key = self._place(tenant, source, content_type)

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Container
 
-from jobs.input_file import OBJECT_SCHEME, input_file
+from jobs.input_file import input_file
 from jobs.publisher import key_of
 from jobs.record_pb2 import Record
 from jobs.subjects import RequestKey
@@ -25,8 +25,8 @@ class Pins:
     def consider(self, record: Record) -> None:
         """Take in a state of a request."""
         found = input_file(record.submission)
-        if found is not None:
-            object_key = found.file.url.removeprefix(OBJECT_SCHEME)
+        object_key = found.object_key if found is not None else None
+        if object_key is not None:
             self._requests[object_key].add(key_of(record))
             self._free_since.pop(object_key, None)
 

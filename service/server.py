@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from files import ObjectStore
+from files.fetch_guard import FetchSettings
 from jobs.admission import Admission
 from jobs.broker import Broker
 from jobs.keys import KeyDirectory
@@ -71,6 +72,7 @@ class ServerSettings:
     queue: QueueServiceSettings = field(default_factory=QueueServiceSettings)
     sweeper: SweeperSettings = field(default_factory=SweeperSettings)
     uploads: UploadSettings = field(default_factory=UploadSettings)
+    fetching: FetchSettings = field(default_factory=FetchSettings)
 
 
 @asynccontextmanager
@@ -112,7 +114,7 @@ async def serving(
             interceptors=[CallInterceptor(directory, metrics)],
             maximum_concurrent_rpcs=settings.max_concurrent_calls,
         )
-        inputs = InputFiles(store, settings.uploads, pins)
+        inputs = InputFiles(store, settings.uploads, settings.fetching, pins)
         queue_pb2_grpc.add_QueueServiceServicer_to_server(
             QueueServicer(Queue(broker, view, cards, admission), view, store, inputs, settings.queue), server
         )

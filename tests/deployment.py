@@ -20,6 +20,9 @@ from cogreel.v1.video_pb2 import ImageSize, TextToVideoInput, VideoSize
 from prometheus_client import CollectorRegistry
 
 from files import ObjectStore
+from files.fetch_guard import FetchSettings
+from files.own_urls import OwnUrls
+from files.remote import RemoteFiles
 from inference.blend import BlendDoubler
 from inference.metrics import WorkerMetrics
 from inference.model import VideoModel
@@ -140,6 +143,8 @@ class Deployment:
         self.store = store
         self.cards = {self.endpoint: load_card("simulated")}
         self.settings = settings
+        self.fetching = FetchSettings()
+        """From where services and workers that are started later fetch files."""
         self.broker = Broker(self.settings)
         self._stack = AsyncExitStack()
 
@@ -194,6 +199,7 @@ class Deployment:
             queue=QueueServiceSettings(checkpoint_s=checkpoint_s),
             sweeper=SweeperSettings(retention_s=retention_s),
             uploads=uploads,
+            fetching=self.fetching,
         )
         async with (
             Broker(self.settings, QueueMetrics(registry)) as broker,
@@ -244,6 +250,7 @@ class Deployment:
             model or SimulatedModel(step_s=step_s, frames=9),
             BlendDoubler(),
             metrics=WorkerMetrics(registry),
+            remote=RemoteFiles(self.fetching, own_urls=OwnUrls(self.store.bucket)),
         )
         ready = asyncio.Event()
         running = asyncio.create_task(worker.run(on_ready=ready.set), name=f"worker {name}")

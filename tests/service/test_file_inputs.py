@@ -228,13 +228,6 @@ async def test_a_file_that_lied_about_its_type_is_found_out(caller: Caller) -> N
     assert "is of no known kind" in error.violations["image_to_video.image"]
 
 
-async def test_files_of_other_servers_are_not_served_yet(caller: Caller) -> None:
-    for url in ("https://example.com/a.png", "http://169.254.169.254/latest/meta-data"):
-        error = await refused(submit(caller, with_image(caller, File(url=url))))
-        assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
-        assert "fetches nothing from other servers" in error.violations["image_to_video.image.url"]
-
-
 async def test_a_submission_that_is_refused_otherwise_moves_no_bytes(caller: Caller, deployment: Deployment) -> None:
     submission = with_image(caller, File(file_data=picture()))
     submission.image_to_video.text.video_size.dimensions.width = 4096

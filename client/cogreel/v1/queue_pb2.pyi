@@ -174,6 +174,8 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     """FAILURE_REASON_START_TIMEOUT: no worker took the request within its start timeout."""
     FAILURE_REASON_INTERNAL: _FailureReason.ValueType  # 6
     """FAILURE_REASON_INTERNAL is a fault of the service."""
+    FAILURE_REASON_INPUT_UNAVAILABLE: _FailureReason.ValueType  # 7
+    """FAILURE_REASON_INPUT_UNAVAILABLE: the server of an input that was named by URL did not deliver it."""
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
     """FailureReason is why an attempt or a request failed."""
@@ -192,6 +194,8 @@ FAILURE_REASON_START_TIMEOUT: FailureReason.ValueType  # 5
 """FAILURE_REASON_START_TIMEOUT: no worker took the request within its start timeout."""
 FAILURE_REASON_INTERNAL: FailureReason.ValueType  # 6
 """FAILURE_REASON_INTERNAL is a fault of the service."""
+FAILURE_REASON_INPUT_UNAVAILABLE: FailureReason.ValueType  # 7
+"""FAILURE_REASON_INPUT_UNAVAILABLE: the server of an input that was named by URL did not deliver it."""
 Global___FailureReason: _TypeAlias = FailureReason  # noqa: Y015
 
 @_typing.final

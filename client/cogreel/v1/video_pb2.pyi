@@ -140,8 +140,8 @@ class File(_message.Message):
     url: _builtins.str
     """url is where the file can be downloaded. In results it is a presigned URL, made anew whenever the result
     is read, that needs no credentials and expires. In inputs it is the URL of an uploaded file or of a result
-    of the same tenant, whether or not its signature still works, an http(s) URL that the service can reach, or
-    a base64 `data:` URI.
+    of the same tenant, whether or not its signature still works, an http(s) URL of a public server, which the
+    worker fetches when the request runs, or a base64 `data:` URI.
     """
     content_type: _builtins.str
     """content_type is the MIME type, such as video/mp4. In inputs it is a hint: the service looks at the bytes."""
