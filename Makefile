@@ -8,7 +8,6 @@ INSTALLED := $(VENV)/.installed
 RIFE := .cache/rife/rife-3.6-flownet.pkl
 
 export COGREEL_RIFE_DIRECTORY := $(CURDIR)/.cache/rife
-export COGREEL_MODELS_DIRECTORY := $(CURDIR)/.cache/models
 export PROMPT
 
 # In the environment LANG is a locale; on the command line of `make stubs` it is the language of the stubs, which the
@@ -19,7 +18,7 @@ STUBS := $(if $(filter python,$(LANG)),$(STUBS),other_languages.py stubs '$(LANG
 override LANG := C.UTF-8
 endif
 
-.PHONY: help install demo test test-long test-cluster test-clients chaos check documents format stubs baseline clean
+.PHONY: help install demo test test-long test-cluster test-clients chaos check documents train format stubs baseline clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -72,6 +71,9 @@ documents: $(INSTALLED) ## Write the pages that are made from the code: settings
 	$(BIN)/python scripts/document_settings.py
 	$(BIN)/python -m scripts.document_commands
 	$(BIN)/python -m scripts.document_errors
+
+train: $(INSTALLED) ## Train the small model anew: hours on a CPU. A run that was stopped goes on.
+	$(BIN)/python -m training --folder .cache/training --output inference/cogreel_small
 
 format: $(INSTALLED) ## Format Python and proto files.
 	$(BIN)/ruff format .

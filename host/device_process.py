@@ -32,7 +32,7 @@ from inference.model import DeviceError, VideoModel
 from inference.model_choice import CardMismatchError, card_for, cards_served, model_name, model_of
 from inference.render import FrameDoubler
 from inference.rife import RifeWeightsError
-from inference.small_model import SMALL_NAME, SMALL_REVISION, build_small_model
+from inference.small_model import SMALL_DIRECTORY, SMALL_NAME
 from inference.supervisor import leases_report, ready_report
 from inference.weights import ModelLoadError
 from inference.worker import DeviceLostError, VideoWorker, WorkerSettings
@@ -84,9 +84,7 @@ def load_model(settings: Settings, device: str) -> Loaded:
     """
     cards = cards_served(device, settings.cards())
     card = card_for(model_name(settings.model, device), cards.values())
-    model = settings.model
-    if card.name == SMALL_NAME:
-        model = str(build_small_model(settings.models_directory.expanduser() / f"small-{SMALL_REVISION}"))
+    model = str(SMALL_DIRECTORY) if card.name == SMALL_NAME else settings.model
     wanted = ModelSettings(
         device=device,
         model=model,

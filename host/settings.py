@@ -95,8 +95,6 @@ class Settings(BaseSettings):
     """Devices of this machine's workers, comma-separated: cuda:N, cpu, simulated. One process each."""
     rife_directory: Path = Path("~/.cache/cogreel/rife")
     """Where `cogreeld fetch-rife` puts the weights of RIFE."""
-    models_directory: Path = Path("~/.cache/cogreel/models")
-    """Where the small model is built."""
     cpu_threads: int = Field(default=1, ge=1)
     """Threads that torch computes with on a CPU."""
     simulated_step_s: float = Field(default=0.02, ge=0)

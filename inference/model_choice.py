@@ -12,7 +12,7 @@ from inference.small_model import SMALL_NAME
 SIMULATED = "simulated"
 """As a device: the one without a model. Its cards, one for each kind of input, have the same name."""
 SMALL = "small"
-"""As a model: the small CogVideoX that the program builds for itself."""
+"""As a model: the small CogVideoX that comes with the program."""
 
 
 class CardMismatchError(Exception):

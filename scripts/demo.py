@@ -20,7 +20,7 @@ from inference.contact_sheet import contact_sheet
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / ".cache/demo"
 OUT = ROOT / "out"
-START_WITHIN_S = 300.0  # the first start fetches weights and builds the small model
+START_WITHIN_S = 300.0  # the first start fetches weights
 GARDEN = (
     "A garden comes to life as a kaleidoscope of butterflies flutters amidst the blossoms, their delicate wings "
     "casting shadows on the petals below. In the background, a grand fountain cascades water with a gentle splendor, "
@@ -29,8 +29,9 @@ GARDEN = (
     "moment of tranquility in nature's embrace."
 )
 MACHINERY = """
-Note: the model is a small CogVideoX with random weights, so that this runs on a CPU within seconds. It takes the
-path of CogVideoX-5B through the same code, and shows the machinery, not a picture of the prompt.
+Note: the model is a small CogVideoX, so that this runs on a CPU within seconds. It takes the path of CogVideoX-5B
+through the same code, but has seen nothing but coloured shapes, and knows colours better than shapes: try
+  make demo PROMPT="A large red ball on a blue background"
 """
 
 

@@ -32,13 +32,23 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=6000)
     parser.add_argument("--text-encoder-steps", type=int, default=2500)
     parser.add_argument("--transformer-steps", type=int, default=5000)
+    parser.add_argument(
+        "--transformer-only",
+        action="store_true",
+        help="keep the autoencoder and the text encoder of the model in --output",
+    )
     wanted = parser.parse_args()
     quieten_libraries()
     wanted.folder.mkdir(parents=True, exist_ok=True)
 
-    vae = _autoencoder(wanted)
+    if wanted.transformer_only:
+        kept = diffusers.CogVideoXPipeline.from_pretrained(wanted.output, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        kept.to(wanted.device)
+        vae, text_encoder, tokenizer = kept.vae, kept.text_encoder, kept.tokenizer
+    else:
+        vae = _autoencoder(wanted)
+        text_encoder, tokenizer = _text_encoder(wanted)
     data = encode_scenes(vae, count=wanted.scenes, seed=wanted.seed, cache=wanted.folder / "latents.pt")
-    text_encoder, tokenizer = _text_encoder(wanted)
     torch.manual_seed(wanted.seed)
     pipeline = new_pipeline(vae, text_encoder, tokenizer)
     pipeline.to(wanted.device)

@@ -27,7 +27,7 @@ _BATCH = 32
 _WITHOUT_CAPTION = 0.1
 """Of the clips, how many are shown without their caption, for classifier-free guidance."""
 
-_SHORT_TEXT = (0.7, 48)
+_SHORT_TEXT = (0.93, 48)
 """Until this share of the steps the transformer sees so many tokens of a caption, since that is fast. The rest is
 trained as the pipeline runs: it masks no padding, and a transformer that never saw 226 tokens loses its way."""
 

@@ -16,7 +16,7 @@ from host.settings import Settings
 from inference.completeness import check_files
 from inference.model_choice import SIMULATED, SMALL, CardMismatchError, card_for, model_name
 from inference.rife import RifeWeightsError, find_rife_weights
-from inference.small_model import SMALL_REVISION
+from inference.small_model import SMALL_DIRECTORY
 from inference.weights import ModelLoadError, model_digest, resolve_model
 
 HUB_WITHIN_S = 5.0
@@ -51,20 +51,8 @@ def check_model(settings: Settings, cards: Sequence[ModelCard], *, deep: bool) -
         return Model(), [problem("model", str(error), MODEL_WHY, remedy)]
     if device == SIMULATED:
         return Model(card), [ok("model", "none is needed: the device is simulated")]
-    if settings.model == SMALL:
-        return Model(card, 0), [_check_small(settings)]
-    return _check_files(settings.model, card, deep=deep)
-
-
-def _check_small(settings: Settings) -> Finding:
-    directory = settings.models_directory.expanduser()
-    if (directory / f"small-{SMALL_REVISION}" / "model_index.json").is_file():
-        return ok("model", f"the small model is in {directory}")
-    existing = next(parent for parent in (directory, *directory.absolute().parents) if parent.exists())
-    if os.access(existing, os.W_OK | os.X_OK):
-        return ok("model", f"the small model will be built in {directory}, within seconds")
-    remedy = "Set COGREEL_MODELS_DIRECTORY to a directory that this user may write."
-    return problem("model", f"the small model cannot be built: {existing} cannot be written", MODEL_WHY, remedy)
+    model = str(SMALL_DIRECTORY) if settings.model == SMALL else settings.model
+    return _check_files(model, card, deep=deep)
 
 
 def _check_files(model: str, card: ModelCard, *, deep: bool) -> tuple[Model, list[Finding]]:

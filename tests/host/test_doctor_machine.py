@@ -25,7 +25,7 @@ from host.doctor.serving_checks import check_listening, read_cards
 from host.settings import Settings
 from inference.rife import fetch_rife_weights
 from inference.rife.weights import WEIGHTS_FILE_NAME
-from inference.small_model import SMALL_REVISION, build_small_model
+from inference.small_model import SMALL_DIRECTORY
 from inference.weights import model_digest
 from jobs.cards import load_card
 from tests.deployment import Deployment
@@ -34,17 +34,10 @@ from tests.host.diagnoses import only, told
 CACHE = Path(__file__).parents[2] / ".cache"
 
 
-@pytest.fixture(scope="module")
-def whole_model() -> Path:
-    """The small model as a directory like any other."""
-    models = Path(os.environ.get("COGREEL_MODELS_DIRECTORY", CACHE / "models"))
-    return build_small_model(models / f"small-{SMALL_REVISION}")
-
-
 @pytest.fixture
-def model(whole_model: Path, tmp_path: Path) -> Path:
-    """A copy that may be broken."""
-    return Path(shutil.copytree(whole_model, tmp_path / "model"))
+def model(tmp_path: Path) -> Path:
+    """A copy of the small model, as a directory like any other, that may be broken."""
+    return Path(shutil.copytree(SMALL_DIRECTORY, tmp_path / "model"))
 
 
 @pytest.fixture

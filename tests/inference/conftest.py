@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from inference.small_model import build_small_model
+from inference.small_model import SMALL_DIRECTORY
 from tests.inference.progress import RecordingProgress
 
 
 @pytest.fixture(scope="session")
-def small_model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model on disk, built once; copy it before changing anything in it."""
-    return build_small_model(tmp_path_factory.mktemp("models") / "small")
+def small_model_directory() -> Path:
+    """The small model's files; copy them before changing anything."""
+    return SMALL_DIRECTORY
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def load(
     return load_cogvideox(
         str(directory),
         name="cogreel-small",
-        revision="random-1",
+        revision="shapes-1",
         device="cpu",
         num_frames=FRAMES,
         native_sizes=native_sizes,
@@ -235,7 +235,7 @@ def test_texts_are_embedded_once_as_long_as_they_are_remembered(small_model_dire
     pipeline.text_encoder.register_forward_hook(lambda *_: embedded.append(1))
     embeddings = PromptEmbeddings(pipeline, capacity=2)
     first = embeddings.embed("one").hidden_states
-    assert first.shape == (1, 226, 32)
+    assert first.shape == (1, 226, 64)
     assert embeddings.embed("one").hidden_states is first
     embeddings.embed("two")
     embeddings.embed("one")

@@ -16,7 +16,7 @@ from inference.model import DeviceError
 from inference.weights import ModelLoadError, model_digest
 
 
-def load(model: str, *, revision: str = "random-1", device: str = "cpu") -> CogVideoXModel:
+def load(model: str, *, revision: str = "shapes-1", device: str = "cpu") -> CogVideoXModel:
     return load_cogvideox(model, name="cogreel-small", revision=revision, device=device, num_frames=9)
 
 
@@ -37,7 +37,7 @@ def truncate(directory: Path) -> None:
 
 def drop_tensor(directory: Path) -> None:
     # A deeper model's configuration over these weights: the layer that is missing would come out random.
-    edit_json(directory / "transformer" / "config.json", num_layers=4)
+    edit_json(directory / "transformer" / "config.json", num_layers=5)
 
 
 def drop_text_tensor(directory: Path) -> None:
@@ -45,7 +45,7 @@ def drop_text_tensor(directory: Path) -> None:
 
 
 def change_shape(directory: Path) -> None:
-    edit_json(directory / "transformer" / "config.json", num_attention_heads=4)
+    edit_json(directory / "transformer" / "config.json", num_attention_heads=2)
 
 
 def garble_config(directory: Path) -> None:

@@ -1,27 +1,19 @@
-"""The small model: the same bytes from the same seed, safe to build from several processes, fit to look at."""
+"""The small model: the colours of its prompt are right, as pixels tell, and every setting means something."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from inference.cogvideox_loading import load_cogvideox
-from inference.model import Clip, Generation
+from inference.model import VideoModel
 from inference.native_size import Size, nearest_native_size
-from inference.small_model import (
-    SMALL_FRAMES,
-    SMALL_NAME,
-    SMALL_NATIVE_SIZES,
-    SMALL_REVISION,
-    build_small_model,
-)
+from inference.small_model import SMALL_DIRECTORY, SMALL_FRAMES, SMALL_NAME, SMALL_NATIVE_SIZES, SMALL_REVISION
 from inference.weights import model_digest
 from jobs.cards import load_card
-from tests.inference.progress import RecordingProgress
+from training.adherence import DEFAULT_GUIDANCE, DEFAULT_SIZE, DEFAULT_STEPS, clip_of, held_out_samples, shares
+from training.pixels import judge, look_at
+from training.scenes import PALETTE
 
 DOCUMENTED_SIZES = {
     "default": Size(720, 480),
@@ -32,69 +24,33 @@ DOCUMENTED_SIZES = {
     "landscape_4_3": Size(1024, 768),
     "landscape_16_9": Size(1024, 576),
 }
+BALL = "A small red ball rolls to the right over a blue background"
 
 
-def generate(directory: Path, size: Size, *, num_frames: int, steps: int) -> Clip:
-    model = load_cogvideox(
-        str(directory),
+@pytest.fixture(scope="module")
+def model() -> VideoModel:
+    return load_cogvideox(
+        str(SMALL_DIRECTORY),
         name=SMALL_NAME,
         revision=SMALL_REVISION,
         device="cpu",
-        num_frames=num_frames,
+        num_frames=SMALL_FRAMES,
         native_sizes=SMALL_NATIVE_SIZES,
+        cpu_threads=2,
     )
-    generation = Generation(
-        prompt="A garden comes to life",
-        negative_prompt="blurry",
-        width=size.width,
-        height=size.height,
-        num_inference_steps=steps,
-        guidance_scale=7.0,
-        seed=5,
-        use_rife=False,
-        export_fps=8,
-    )
-    return model.generate(generation, RecordingProgress())
-
-
-def test_processes_building_at_once_agree_on_one_model_with_the_same_bytes(
-    small_model_directory: Path, tmp_path: Path
-) -> None:
-    shared = tmp_path / "new" / "small"
-    program = (
-        "import sys; from pathlib import Path; from inference.small_model import build_small_model\n"
-        "build_small_model(Path(sys.argv[1]))"
-    )
-    builders = [subprocess.Popen([sys.executable, "-c", program, str(shared)]) for _ in range(2)]
-    assert [builder.wait(timeout=50) for builder in builders] == [0, 0]
-    assert [path.name for path in shared.parent.iterdir()] == ["small"]
-    assert model_digest(shared) == model_digest(small_model_directory)
 
 
 def test_its_card_says_what_it_is() -> None:
     card = load_card("cogreel-small")
     assert (card.name, card.revision, card.frames) == (SMALL_NAME, SMALL_REVISION, SMALL_FRAMES)
+    assert card.digest == model_digest(SMALL_DIRECTORY)
     assert [Size(size.width, size.height) for size in card.native_sizes] == list(SMALL_NATIVE_SIZES)
+    assert (card.defaults.num_inference_steps, card.defaults.guidance_scale) == (DEFAULT_STEPS, DEFAULT_GUIDANCE)
+    assert nearest_native_size(Size(720, 480), SMALL_NATIVE_SIZES) == DEFAULT_SIZE
 
 
-def test_another_seed_gives_other_weights(small_model_directory: Path, tmp_path: Path) -> None:
-    other = build_small_model(tmp_path / "other", seed=1)
-    assert model_digest(other) != model_digest(small_model_directory)
-
-
-def test_building_again_leaves_the_model_as_it_is(small_model_directory: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in small_model_directory.rglob("*")}
-    assert build_small_model(small_model_directory) == small_model_directory
-    assert {path: path.stat().st_mtime_ns for path in small_model_directory.rglob("*")} == before
-
-
-def test_a_directory_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(OSError, match="mine"):
-        build_small_model(tmp_path / "mine")
-    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+def test_it_is_small() -> None:
+    assert sum(path.stat().st_size for path in SMALL_DIRECTORY.rglob("*") if path.is_file()) < 25e6
 
 
 @pytest.mark.parametrize("preset", DOCUMENTED_SIZES)
@@ -105,19 +61,57 @@ def test_every_documented_size_keeps_its_shape(preset: str) -> None:
     assert 0.98 < distortion < 1.02
 
 
-def test_a_full_length_clip_is_fit_to_look_at(small_model_directory: Path) -> None:
-    frames = generate(small_model_directory, Size(720, 480), num_frames=SMALL_FRAMES, steps=50).frames
-    assert frames.shape == (49, 64, 96, 3)
-    assert (frames.std(axis=(1, 2, 3)) > 20).all()  # no flat frame
-    moved = np.abs(np.diff(frames.astype(int), axis=0)).mean(axis=(1, 2, 3))
-    assert (moved > 0.5).all()
-    assert moved.max() < 20  # drifting, not flickering
-    burnt = (frames == 0).mean() + (frames == 255).mean()
-    assert burnt < 0.2
+@pytest.mark.long
+def test_the_colors_of_prompts_that_it_never_saw_are_right(model: VideoModel) -> None:
+    samples = held_out_samples(24, seed=7)
+    found = shares(samples, [judge(clip_of(model, sample.prompt, sample.seed), sample.scene) for sample in samples])
+    # Shapes and motions are not held to anything yet: docs/small-model.md says how rough they are.
+    assert found["background"] >= 0.95
+    assert found["color"] >= 0.85
 
 
 @pytest.mark.parametrize("size", SMALL_NATIVE_SIZES)
-def test_every_native_size_runs(small_model_directory: Path, size: Size) -> None:
-    frames = generate(small_model_directory, size, num_frames=9, steps=2).frames
-    assert frames.shape == (9, size.height, size.width, 3)
-    assert frames.std() > 10
+def test_every_native_size_shows_the_colors_of_the_prompt(model: VideoModel, size: Size) -> None:
+    frames = clip_of(model, "A large red circle rests on a blue background.", 3, size=size)
+    assert frames.shape == (SMALL_FRAMES, size.height, size.width, 3)
+    seen = look_at(frames)
+    assert (seen.background, seen.color) == ("blue", "red")
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_one_another_clip(model: VideoModel) -> None:
+    first, again, other = (clip_of(model, BALL, seed) for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert np.abs(first.astype(int) - other).mean() > 0.5
+
+
+@pytest.mark.long
+def test_the_negative_prompt_takes_away_what_it_names(model: VideoModel) -> None:
+    kept = removed = 0
+    for seed in range(6):
+        prompt = f"A circle rests on a {('white', 'black')[seed % 2]} background."
+        usual = look_at(clip_of(model, prompt, seed)).color
+        assert usual in PALETTE
+        named = clip_of(model, prompt, seed, negative_prompt=f"A {usual} circle.")
+        kept += look_at(named).color == usual
+        removed += look_at(named).color != usual
+    assert removed > kept
+
+
+@pytest.mark.long
+def test_guidance_pays(model: VideoModel) -> None:
+    samples = held_out_samples(16, seed=8)
+
+    def right(guidance: float) -> float:
+        clips = [clip_of(model, sample.prompt, sample.seed, guidance=guidance) for sample in samples]
+        verdicts = [judge(clip, sample.scene) for clip, sample in zip(clips, samples, strict=True)]
+        return shares(samples, verdicts)["color"]
+
+    assert right(DEFAULT_GUIDANCE) > right(1.0)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["", "A garden comes to life as a kaleidoscope of butterflies flutters", "東京 🎬 !?"]
+)
+def test_words_that_it_does_not_know_give_a_picture_all_the_same(model: VideoModel, prompt: str) -> None:
+    frames = clip_of(model, prompt, 5)
+    assert look_at(frames).color is not None

@@ -1,0 +1,178 @@
+"""How well the small model does what prompts say, and what each way to go faster costs: `python -m bench.adherence`.
+
+Generates clips of held-out prompts under several profiles of one model, has the pixel checker judge them, and
+compares each clip with that of the card's defaults (PSNR over all pixels). `--sheet FILE` writes a contact sheet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from inference.cogvideox import CogVideoXModel
+from inference.cogvideox_loading import Sampler, load_cogvideox
+from inference.model import Frames
+from inference.native_size import Size
+from inference.small_model import SMALL_DIRECTORY, SMALL_FRAMES, SMALL_NAME, SMALL_NATIVE_SIZES, SMALL_REVISION
+from training.adherence import (
+    DEFAULT_GUIDANCE,
+    DEFAULT_SIZE,
+    DEFAULT_STEPS,
+    Sample,
+    by_motion,
+    clip_of,
+    held_out_samples,
+    shares,
+)
+from training.pixels import judge, look_at
+
+UNNAMED = "A circle rests on a {background} background."
+"""A prompt that leaves the colour open, which the negative prompt then takes from."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A way to run the model."""
+
+    name: str
+    steps: int = DEFAULT_STEPS
+    guidance: float = DEFAULT_GUIDANCE
+    size: Size = DEFAULT_SIZE
+    sampler: Sampler = Sampler.MODEL_CARD
+    cached: bool = False
+
+
+PROFILES = (
+    Profile("the card's defaults"),
+    Profile("guidance 1", guidance=1.0),
+    Profile("guidance 4", guidance=4.0),
+    Profile("guidance 7", guidance=7.0),
+    Profile("2 steps", steps=2),
+    Profile("4 steps", steps=4),
+    Profile("8 steps", steps=8),
+    Profile("50 steps", steps=50),
+    Profile("DPM, dynamic guidance", sampler=Sampler.DPM_DYNAMIC),
+    Profile("first-block cache", cached=True),
+    Profile("64 x 96", size=Size(64, 96)),
+    Profile("112 x 64", size=Size(112, 64)),
+    Profile("64 x 48", size=Size(64, 48)),
+)
+
+
+def load(profile: Profile) -> CogVideoXModel:
+    """Load the small model for a profile."""
+    model = load_cogvideox(
+        str(SMALL_DIRECTORY),
+        name=SMALL_NAME,
+        revision=SMALL_REVISION,
+        device="cpu",
+        num_frames=SMALL_FRAMES,
+        native_sizes=SMALL_NATIVE_SIZES,
+        sampler=profile.sampler,
+        cpu_threads=2,
+    )
+    if profile.cached:
+        transformer = model._pipeline.transformer
+        cache = diffusers.FirstBlockCacheConfig(threshold=0.1)  # type: ignore[no-untyped-call]
+        transformer.enable_cache(cache)  # type: ignore[attr-defined]
+    return model
+
+
+def measure(profile: Profile, samples: list[Sample], exact: list[Frames] | None) -> tuple[str, list[Frames]]:
+    """Generate and judge; returns the row of the table and the clips."""
+    model = load(profile)
+    clip_of(model, "warm up", 0, steps=2, size=profile.size)
+    started = time.perf_counter()
+    clips = [
+        clip_of(model, sample.prompt, sample.seed, steps=profile.steps, guidance=profile.guidance, size=profile.size)
+        for sample in samples
+    ]
+    seconds = (time.perf_counter() - started) / len(samples)
+    verdicts = [judge(clip, sample.scene) for clip, sample in zip(clips, samples, strict=True)]
+    found = shares(samples, verdicts)
+    cells = [f"{100 * share:.0f} %" for share in found.values()]
+    pairs = zip(clips, exact or [], strict=False)
+    near = [psnr(clip, other) for clip, other in pairs if clip.shape == other.shape]
+    cells.append(f"{np.mean(near):.1f}" if near else "")
+    cells.append(f"{seconds:.2f} s")
+    if exact is None:
+        moves = ", ".join(f"{motion} {100 * share:.0f} %" for motion, share in by_motion(samples, verdicts).items())
+        print(f"Motions at the card's defaults: {moves}.\n")
+        print(f"| profile | {' | '.join(found)} | PSNR | a clip |\n|{' --- |' * (len(cells) + 1)}")
+    return f"| {profile.name} | {' | '.join(cells)} |", clips
+
+
+def psnr(frames: Frames, exact: Frames) -> float:
+    """Peak signal-to-noise ratio in dB, at most 99."""
+    error = float(np.mean((frames.astype(np.float32) - exact.astype(np.float32)) ** 2))
+    return 99.0 if error == 0 else min(99.0, float(10 * np.log10(255**2 / error)))
+
+
+def negative_prompts(model: CogVideoXModel, clips: int) -> str:
+    """How often a colour that a prompt leaves open comes out as one that the negative prompt names."""
+    named: list[Callable[[str], str]] = [lambda _: "", lambda color: f"{color}", lambda color: f"A {color} circle."]
+    counts = np.zeros((len(named), 2))
+    for seed in range(clips):
+        prompt = UNNAMED.format(background=("white", "black", "green")[seed % 3])
+        usual = look_at(clip_of(model, prompt, seed)).color
+        if usual is None:
+            continue
+        for index, wording in enumerate(named):
+            color = look_at(clip_of(model, prompt, seed, negative_prompt=wording(usual))).color
+            counts[index] += (color == usual, 1)
+    plain, color, phrase = (f"{100 * hits / tries:.0f} %" for hits, tries in counts)
+    return (
+        f"The prompt names no colour: the colour of the same seed without a negative prompt comes again in {plain}; "
+        f"with that colour as the negative prompt, in {color}; with `A (colour) circle.`, in {phrase}."
+    )
+
+
+def sheet(samples: list[Sample], clips: list[Frames], file: Path, *, rows: int = 12, scale: int = 2) -> None:
+    """Write five frames each of some clips, with their prompts, as a PNG."""
+    _, height, width, _ = clips[0].shape
+    label = 16
+    image = Image.new("RGB", (5 * (width * scale + 4) - 4, rows * (height * scale + label + 6)), "white")
+    pen = ImageDraw.Draw(image)
+    for row, (sample, clip) in enumerate(list(zip(samples, clips, strict=True))[:rows]):
+        top = row * (height * scale + label + 6)
+        pen.text((2, top + 2), sample.prompt, fill="black")
+        for column, frame in enumerate(clip[:: (len(clip) - 1) // 4]):
+            picture = Image.fromarray(frame).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
+            image.paste(picture, (column * (width * scale + 4), top + label))
+    image.save(file, optimize=True)
+
+
+def main() -> None:
+    """Run the profiles and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--clips", type=int, default=100, help="clips for each profile")
+    parser.add_argument("--pairs", type=float, default=0.0, help="how often a scene has two shapes, 0 to 1")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--profiles", type=int, default=len(PROFILES), help="so many of them, in their order")
+    parser.add_argument("--sheet", type=Path)
+    wanted = parser.parse_args()
+    print(f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, {wanted.clips} clips\n")
+    samples = held_out_samples(wanted.clips, seed=wanted.seed, pairs=wanted.pairs)
+    exact: list[Frames] | None = None
+    for profile in PROFILES[: wanted.profiles]:
+        row, clips = measure(profile, samples, exact)
+        exact = exact or clips
+        print(row, flush=True)
+    if wanted.sheet and exact:
+        sheet(samples, exact, wanted.sheet)
+    if wanted.profiles > 1:
+        print(f"\n{negative_prompts(load(PROFILES[0]), max(wanted.clips // 3, 1))}")
+
+
+if __name__ == "__main__":
+    main()
