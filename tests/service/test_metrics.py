@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from inference.model import Clip, Generation, InputError, Progress
 from inference.simulated import SimulatedModel
 from tests.deployment import Caller, Deployment, eventually
+from tests.waiting import until
 
 GONE = "00000000-0000-4000-8000-000000000000"
 
@@ -94,13 +95,14 @@ async def test_an_attempt_shows_its_stages_steps_and_device(observed: Observed) 
     await observed.deployment.worker(step_s=0.02, registry=observed.worker)
     submitted = await observed.caller.submit(steps=5)
     await observed.caller.ended(submitted.request_id)
+    # The caller hears of the end before the worker has counted it.
+    await until(lambda: observed.value("cogreel_attempts_total", endpoint=endpoint, outcome="completed") == 1)
     for stage in ("prepare", "denoise", "decode", "encode", "upload"):
         assert observed.value("cogreel_stage_seconds_count", endpoint=endpoint, stage=stage) == 1
     assert 0.1 <= observed.value("cogreel_stage_seconds_sum", endpoint=endpoint, stage="denoise") < 5
     assert observed.value("cogreel_denoising_steps_total", endpoint=endpoint) == 5
     assert observed.value("cogreel_device_busy_seconds_total") >= 0.1
     assert observed.value("cogreel_time_to_start_seconds_count", endpoint=endpoint, priority="normal") == 1
-    assert observed.value("cogreel_attempts_total", endpoint=endpoint, outcome="completed") == 1
     assert observed.value("cogreel_requests_finished_total", endpoint=endpoint, state="completed") == 1
     assert observed.value("cogreel_event_lag_seconds_count", stream="LOG") >= 5
     assert observed.value("cogreel_event_lag_seconds_count", stream="REQ") == 3
