@@ -75,26 +75,34 @@ class Bench:
     def time(self, name: str, run: Callable[[], object], *, tflop: float | None = None) -> None:
         """Run once to warm up, then several times; a kernel that is not to be had here becomes a row that says so."""
         try:
-            run()
-            self._finish()
-            taken = []
-            for _ in range(self.repeats):
-                started = time.perf_counter()
-                run()
-                self._finish()
-                taken.append(time.perf_counter() - started)
+            self._once(run)
+            seconds = float(np.median([self._once(run) for _ in range(self.repeats)]))
         except (RuntimeError, NotImplementedError) as error:
-            self.rows.append(Row(name, None, note=f"not here: {str(error).splitlines()[0][:80]}"))
-            return
-        self.rows.append(Row(name, float(np.median(taken)), tflop))
+            self.rows.append(Row(name, None, note=f"not here: {_first_line(error)}"))
+        else:
+            self.rows.append(Row(name, seconds, tflop))
+
+    def time_first(self, name: str, run: Callable[[], object]) -> None:
+        """Run once, for what is dear the first time only."""
+        try:
+            self.rows.append(Row(name, self._once(run), note="the first time"))
+        except (RuntimeError, NotImplementedError) as error:
+            self.rows.append(Row(name, None, note=f"not here: {_first_line(error)}"))
 
     def random(self, *shape: int) -> torch.Tensor:
         """Normal noise on the device."""
         return torch.randn(shape, device=self.device, dtype=self.dtype)
 
-    def _finish(self) -> None:
+    def _once(self, run: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        run()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+        return time.perf_counter() - started
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:80]
 
 
 def measure_products(bench: Bench) -> None:
@@ -136,8 +144,8 @@ def measure_attention(bench: Bench) -> None:
 
 
 @torch.no_grad()
-def measure_modules(bench: Bench, pipeline: Any, *, compiled: bool) -> None:
-    """T5, a guided step, eager and, if wanted, compiled, and decoding."""
+def measure_modules(bench: Bench, pipeline: Any) -> Step:
+    """T5, a guided step and decoding; returns the step, to be measured again when it is compiled."""
     extent = bench.extent
     ids = torch.randint(0, 1000, (1, 226), device=bench.device)
     bench.time("T5, one prompt", lambda: pipeline.text_encoder(ids)[0])
@@ -163,25 +171,25 @@ def measure_modules(bench: Bench, pipeline: Any, *, compiled: bool) -> None:
     bench.time("guided step, eager", step, tflop=tflop)
     latent = bench.random(1, extent.latent_frames, 16, extent.height // 8, extent.width // 8)
     bench.time("decode", lambda: list(decode_chunks(pipeline.vae, latent)))
-    if not compiled:
-        return
+    return Step(step, tflop)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A guided denoising step, and the work that it is."""
+
+    run: Callable[[], object]
+    tflop: float
+
+
+@torch.no_grad()
+def measure_compiled(bench: Bench, transformer: Any, step: Step) -> None:
+    """The guided step with each block of the transformer compiled, which stays so."""
     # CogVideoX names no repeated blocks of its own, which regional compilation goes by.
     diffusers.CogVideoXTransformer3DModel._repeated_blocks = ["CogVideoXBlock"]  # type: ignore[attr-defined]
-    with _compiled(pipeline.transformer):
-        started = time.perf_counter()
-        step()
-        bench.rows.append(Row("compiling", time.perf_counter() - started, note="once, with a cold cache"))
-        bench.time("guided step, compiled", step, tflop=tflop)
-
-
-@contextmanager
-def _compiled(transformer: Any) -> Any:
     transformer.compile_repeated_blocks(fullgraph=True, dynamic=False)
-    try:
-        yield
-    finally:
-        for block in transformer.transformer_blocks:
-            block._compiled_call_impl = None
+    bench.time_first("guided step, compiling", step.run)
+    bench.time("guided step, compiled", step.run, tflop=step.tflop)
 
 
 def measure_request(bench: Bench, pipeline: Any, rife: Path | None, folder: Path) -> None:
@@ -278,9 +286,11 @@ def main(arguments: list[str] | None = None) -> None:
     measure_products(bench)
     measure_attention(bench)
     pipeline = random_pipeline(bench.extent, wanted.device, dtype)
-    measure_modules(bench, pipeline, compiled=wanted.compiled)
+    step = measure_modules(bench, pipeline)
     with tempfile.TemporaryDirectory() as folder:
         measure_request(bench, pipeline, rife, Path(folder))
+    if wanted.compiled:
+        measure_compiled(bench, pipeline.transformer, step)
     about = facts(wanted.device) | {"extent": asdict(bench.extent)}
     print(", ".join(f"{name} {value}" for name, value in about.items() if name != "extent"))
     print(f"\n{table(bench.rows)}")

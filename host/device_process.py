@@ -29,10 +29,9 @@ from inference.device_memory import device_memory_bytes
 from inference.loading import ModelSettings, load
 from inference.metrics import WorkerMetrics
 from inference.model import DeviceError, VideoModel
-from inference.model_choice import CardMismatchError, card_for, cards_served, model_name, model_of
+from inference.model_choice import CardMismatchError, card_for, cards_served, model_location, model_name, model_of
 from inference.render import FrameDoubler
 from inference.rife import RifeWeightsError
-from inference.small_model import SMALL_DIRECTORY, SMALL_NAME
 from inference.supervisor import leases_report, ready_report
 from inference.weights import ModelLoadError
 from inference.worker import DeviceLostError, VideoWorker, WorkerSettings
@@ -84,10 +83,9 @@ def load_model(settings: Settings, device: str) -> Loaded:
     """
     cards = cards_served(device, settings.cards())
     card = card_for(model_name(settings.model, device), cards.values())
-    model = str(SMALL_DIRECTORY) if card.name == SMALL_NAME else settings.model
     wanted = ModelSettings(
         device=device,
-        model=model,
+        model=model_location(settings.model),
         rife_directory=settings.rife_directory.expanduser(),
         simulated_step_s=settings.simulated_step_s,
         cpu_threads=settings.cpu_threads,

@@ -7,12 +7,17 @@ from pathlib import Path
 
 from cogreel.v1.admin_pb2 import InputKind, ModelCard
 
-from inference.small_model import SMALL_NAME
+from inference.small_model import SMALL_DIRECTORY, SMALL_NAME
 
 SIMULATED = "simulated"
 """As a device: the one without a model. Its cards, one for each kind of input, have the same name."""
 SMALL = "small"
 """As a model: the small CogVideoX that comes with the program."""
+
+
+def model_location(model: str) -> str:
+    """The directory or hub id of a model: what the settings say, or where the small one lies."""
+    return str(SMALL_DIRECTORY) if model == SMALL else model
 
 
 class CardMismatchError(Exception):

@@ -21,8 +21,7 @@ from pathlib import Path
 
 import structlog
 from cogreel.v1 import admin_pb2, queue_pb2
-from cogreel.v1.queue_pb2 import Failure, SubmitRequest
-from cogreel.v1.video_pb2 import File, ImageSize, ModelVersion, VideoOutput
+from cogreel.v1.queue_pb2 import Failure
 
 from files import ObjectStore, StoreUnavailableError, video_key
 from files.fetch_guard import FetchSettings
@@ -30,20 +29,20 @@ from files.own_urls import OwnUrls
 from files.remote import RemoteFiles
 from inference.inputs import InputUnavailableError, load_start
 from inference.metrics import WorkerMetrics
-from inference.model import CancelledError, DeviceError, Generation, InputError, Stage, Start, VideoModel
+from inference.model import CancelledError, DeviceError, InputError, Stage, VideoModel
 from inference.observation import AttemptObservation, attempt_span, note_outcome
 from inference.progress import AttemptProgress
-from inference.render import FrameDoubler, Rendered, encode_frames, generate_frames
+from inference.render import FrameDoubler, encode_frames, generate_frames
+from inference.translation import generation_of, model_version, video_output, waited_s
 from jobs import failpoints
 from jobs.broker import Broker
-from jobs.cards import input_of
 from jobs.control import answer_controls
 from jobs.deliveries import Deliveries
 from jobs.dispatch import Dispatcher
 from jobs.errors import StreamEndedError
 from jobs.lease import Lease
 from jobs.pauses import PauseDirectory
-from jobs.record_pb2 import Output, Record, State, Worker
+from jobs.record_pb2 import Output, State, Worker
 from jobs.streams import ensure_consumers, ensure_streams
 
 FINISHING_AT_ONCE = 2  # beyond that the device waits: frames take memory, and storing is slower than making them
@@ -76,23 +75,6 @@ class WorkerSettings:
 
 class DeviceLostError(Exception):
     """The device failed: this process must be replaced."""
-
-
-def generation_of(submission: SubmitRequest, start: Start | None = None) -> Generation:
-    """What the model is asked to make, from a resolved submission and the file that it names."""
-    text = input_of(submission)
-    return Generation(
-        prompt=text.prompt,
-        negative_prompt=text.negative_prompt,
-        width=text.video_size.dimensions.width,
-        height=text.video_size.dimensions.height,
-        num_inference_steps=text.num_inference_steps,
-        guidance_scale=text.guidance_scale,
-        seed=text.seed,
-        use_rife=text.use_rife,
-        export_fps=text.export_fps,
-        start=start,
-    )
 
 
 class VideoWorker:
@@ -144,17 +126,13 @@ class VideoWorker:
             device=settings.device,
             device_memory_bytes=settings.device_memory_bytes,
             endpoints=settings.endpoints,
-            model=self._model_version(),
+            model=model_version(self._model.identity),
             request_id=self._on_device,
             version=settings.version,
             draining=self._draining.is_set(),
         )
         described.started.FromDatetime(settings.started)
         return described
-
-    def _model_version(self) -> ModelVersion:
-        identity = self._model.identity
-        return ModelVersion(name=identity.name, revision=identity.revision, digest=identity.digest)
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve until drained.
@@ -293,15 +271,15 @@ class VideoWorker:
             with progress.stage(Stage.UPLOAD):
                 await self._upload(key, path, file_name, progress)
         failpoints.reach(failpoints.ATTEMPT_UPLOADED)
-        output = self._output(record, generation, rendered, key, progress)
-        video = output.video
+        timings = progress.timings(queue_s=waited_s(record))
+        video = video_output(generation, rendered, self._model.identity, timings)
         # Not by way of `progress`, which may say that it is not wanted any more: what is stored is worth finishing.
         lease.log.line(
             f"Stored {video.frames} frames of {video.size.width} x {video.size.height} at {video.fps} a second, "
             f"{video.video.file_size} bytes, seed {video.seed}.",
             queue_pb2.LOG_LEVEL_INFO,
         )
-        return output
+        return Output(object_key=key, video=video)
 
     @contextmanager
     def _has_device(self, request_id: str) -> Iterator[None]:
@@ -339,24 +317,6 @@ class VideoWorker:
             else:
                 self._metrics.store_answered(up=True)
                 return
-
-    def _output(
-        self, record: Record, generation: Generation, rendered: Rendered, key: str, progress: AttemptProgress
-    ) -> Output:
-        waited = record.started_time.ToDatetime(UTC) - record.queued_time.ToDatetime(UTC)
-        video = VideoOutput(
-            video=File(content_type="video/mp4", file_name=rendered.path.name, file_size=rendered.size_bytes),
-            timings=progress.timings(queue_s=waited.total_seconds()),
-            seed=generation.seed,
-            prompt=generation.prompt,
-            model=self._model_version(),
-            size=ImageSize(width=rendered.width, height=rendered.height),
-            native_size=ImageSize(width=rendered.native_width, height=rendered.native_height),
-            frames=rendered.frames,
-            fps=rendered.fps,
-            sha256=rendered.sha256,
-        )
-        return Output(object_key=key, video=video)
 
     async def _outcome(self, lease: Lease, error: Exception) -> None:
         attempt = lease.record.attempt

@@ -21,7 +21,7 @@ SURVIVE = 0.92
 """The share of drawn clips that the checker must still read after a round trip through the autoencoder."""
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Train what is not trained yet, then save the model."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="checkpoints; a run that stopped goes on from them")
@@ -37,7 +37,7 @@ def main() -> None:
         action="store_true",
         help="keep the autoencoder and the text encoder of the model in --output",
     )
-    wanted = parser.parse_args()
+    wanted = parser.parse_args(arguments)
     quieten_libraries()
     wanted.folder.mkdir(parents=True, exist_ok=True)
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inference.cogvideox import CogVideoXModel
+from inference.cogvideox_loading import Sampler, load_cogvideox
 from inference.model import Frames, Generation, Stage, VideoModel
 from inference.native_size import Size
+from inference.small_model import SMALL_DIRECTORY, SMALL_FRAMES, SMALL_NAME, SMALL_NATIVE_SIZES, SMALL_REVISION
 from training.captions import caption
 from training.pixels import Verdict
 from training.scenes import ALONG, Motion, Scene, draw_scene
@@ -36,6 +39,20 @@ def held_out_samples(count: int, *, seed: int = 0, pairs: float = 0.0) -> list[S
         scene = draw_scene(lot, pairs=pairs, tests=True)
         samples.append(Sample(caption(scene, lot, complete=True), scene, seed * 1_000_000 + number))
     return samples
+
+
+def load_small_model(sampler: Sampler = Sampler.MODEL_CARD) -> CogVideoXModel:
+    """Load the small model as a worker does, on two threads of the CPU."""
+    return load_cogvideox(
+        str(SMALL_DIRECTORY),
+        name=SMALL_NAME,
+        revision=SMALL_REVISION,
+        device="cpu",
+        num_frames=SMALL_FRAMES,
+        native_sizes=SMALL_NATIVE_SIZES,
+        sampler=sampler,
+        cpu_threads=2,
+    )
 
 
 def clip_of(

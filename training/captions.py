@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 
 from training.scenes import Motion, MovingShape, Scene, Shape, Size
 from training.vocabulary import OTHER_WORDS
+
+_T = TypeVar("_T")
 
 _NOUNS = {
     Shape.CIRCLE: ("circle", "circle", "ball", "disc", "dot"),
@@ -126,14 +129,7 @@ _ENDINGS = (
     "smooth motion",
     "slow motion",
 )
-_NUMBERS = ("an animation of", "a video of", "a short clip of")
-
-
-def plain_caption(scene: Scene) -> str:
-    """The plainest words for a scene, with nothing left out: `A small red circle moves to the right over a …`."""
-    verbs = {motion: wordings[0][0] for motion, wordings in _VERBS.items()}
-    things = [f"a {shape.size} {shape.name} {verbs[shape.motion]}" for shape in scene.shapes]
-    return _sentence(f"{' and '.join(things)} over a {scene.background} background")
+_OPENINGS = ("an animation of", "a video of", "a short clip of")
 
 
 def caption(scene: Scene, lot: np.random.Generator, *, complete: bool = False) -> str:
@@ -152,7 +148,7 @@ def caption(scene: Scene, lot: np.random.Generator, *, complete: bool = False) -
     things = [_thing(shape, lot, titled=titled, free=free) for shape in scene.shapes]
     subject = things[0] if len(things) == 1 else f"{things[0]} {_one(lot, ('and', 'and', 'next to'))} {things[1]}"
     if titled and lot.random() < 0.3:
-        subject = f"{_one(lot, _NUMBERS)} {subject}"
+        subject = f"{_one(lot, _OPENINGS)} {subject}"
     bare = lot.random() < 0.08 * free
     text = subject if bare else _with_place(subject, scene.background, lot, free=free)
     if lot.random() < 0.12:
@@ -169,7 +165,7 @@ def words() -> list[str]:
         *_PLACES.values(),
         *_THINGS.values(),
         _ENDINGS,
-        _NUMBERS,
+        _OPENINGS,
         ("a an the and next to over on in of front background red orange yellow green blue purple white black wall",),
         ("scene",),
     )
@@ -187,7 +183,7 @@ def _thing(shape: MovingShape, lot: np.random.Generator, *, titled: bool, free: 
     size = _one(lot, _SIZES[shape.size]) if named and lot.random() < 0.75 else ""
     # A shape that stands may go without a verb: so must each, now and then, for a prompt that names none.
     silent = (0.5 if shape.motion is Motion.STILL else 0.04) * free
-    verb = "" if lot.random() < silent else _one_of_pairs(lot, _VERBS[shape.motion])[titled]
+    verb = "" if lot.random() < silent else _one(lot, _VERBS[shape.motion])[titled]
     described = " ".join(part for part in (size, color, noun) if part)
     article = "the" if described.endswith("s") else "an" if described[0] in "aeiou" else "a"
     return f"{article} {described} {verb}".rstrip()
@@ -221,7 +217,7 @@ def _buried(scene: Scene, lot: np.random.Generator) -> str:
     known = [ground]
     for shape in scene.shapes:
         noun = _one(lot, _THINGS.get((shape.shape, shape.color), (f"{shape.color} {_one(lot, _NOUNS[shape.shape])}",)))
-        known.append(f"{noun} {_one_of_pairs(lot, _VERBS[shape.motion])[0]}")
+        known.append(f"{noun} {_one(lot, _VERBS[shape.motion])[0]}")
     others = [str(word) for word in lot.choice(_MEANINGLESS, int(lot.integers(5, 60)))]
     for phrase in known:
         others.insert(int(lot.integers(len(others) + 1)), phrase)
@@ -231,11 +227,7 @@ def _buried(scene: Scene, lot: np.random.Generator) -> str:
 _MEANINGLESS = sorted(set(OTHER_WORDS) - set(words()))
 
 
-def _one(lot: np.random.Generator, choices: tuple[str, ...]) -> str:
-    return choices[int(lot.integers(len(choices)))]
-
-
-def _one_of_pairs(lot: np.random.Generator, choices: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+def _one(lot: np.random.Generator, choices: tuple[_T, ...]) -> _T:
     return choices[int(lot.integers(len(choices)))]
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import diffusers
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from inference.model import Frames
 from inference.native_size import Size
 from training.drawing import Clip, draw_clip
 from training.pixels import judge
 from training.scenes import Scene, draw_scene
-
-Pictures = npt.NDArray[np.uint8]
 
 _SHARES = {
     Size(96, 64): 0.5,  # what a caller who sets nothing gets
@@ -43,12 +42,12 @@ class EncodedScenes:
     share: float
 
 
-def round_trip(vae: diffusers.AutoencoderKLCogVideoX, clips: list[Clip]) -> Pictures:
-    """Encode and decode clips of one size; returns frames `(clips, frames, height, width, 3)` of 8-bit values."""
+def round_trip(vae: diffusers.AutoencoderKLCogVideoX, clip: Clip) -> Frames:
+    """Encode and decode a clip."""
     with torch.no_grad(), torch.autocast(_device(vae).type, torch.bfloat16):
-        decoded = vae.decode(_encode(vae, clips)).sample  # type: ignore[attr-defined]
-    frames = decoded.float().permute(0, 2, 3, 4, 1).add(1).mul(127.5).round().clamp(0, 255)
-    array: Pictures = frames.to(torch.uint8).cpu().numpy()
+        decoded = vae.decode(_encode(vae, [clip])).sample  # type: ignore[attr-defined]
+    frames = decoded[0].float().permute(1, 2, 3, 0).add(1).mul(127.5).round().clamp(0, 255)
+    array: Frames = frames.to(torch.uint8).cpu().numpy()
     return array
 
 
@@ -58,25 +57,26 @@ def share_that_survives(vae: diffusers.AutoencoderKLCogVideoX, clips: int, seed:
     lot = np.random.default_rng([seed, clips])
     for _ in range(clips):
         scene = draw_scene(lot, pairs=_PAIRS, spread=_SPREAD, tests=True)
-        survived.append(judge(round_trip(vae, [draw_clip(scene, 96, 64)])[0], scene).all)
+        survived.append(judge(round_trip(vae, draw_clip(scene, 96, 64)), scene).all)
     return float(np.mean(survived))
 
 
 def encode_scenes(vae: diffusers.AutoencoderKLCogVideoX, *, count: int, seed: int, cache: Path) -> list[EncodedScenes]:
     """Draw and encode `count` scenes of all native sizes, and set the autoencoder's scaling factor to fit them.
 
-    The latents are kept in the file `cache` and read from there where it is.
+    The latents are kept in the file `cache` and read from there, as long as they are of these scenes by this
+    autoencoder.
     """
     drawn = {size: _scenes(round(count * share), [seed, size.width, size.height]) for size, share in _SHARES.items()}
-    if cache.exists():
-        latents = torch.load(cache, weights_only=True)
-    else:
-        latents = {}
-        for size, scenes in drawn.items():
-            latents[_key(size)] = _encode_all(vae, scenes, size)
+    origin = _origin(vae, count, seed)
+    kept = torch.load(cache, weights_only=True) if cache.exists() else {}
+    if kept.get("origin") != origin:
+        encoded = {_key(size): _encode_all(vae, scenes, size) for size, scenes in drawn.items()}
+        kept = {"origin": origin, "latents": encoded}
         unfinished = cache.with_suffix(".unfinished")
-        torch.save(latents, unfinished)
+        torch.save(kept, unfinished)
         unfinished.replace(cache)
+    latents = kept["latents"]
     squares = torch.cat([one.float().square().flatten() for one in latents.values()])
     # Diffusion adds noise of standard deviation 1: latents should have about the same.
     scaling = float(squares.mean().rsqrt())
@@ -84,6 +84,14 @@ def encode_scenes(vae: diffusers.AutoencoderKLCogVideoX, *, count: int, seed: in
     return [
         EncodedScenes(scenes, latents[_key(size)].float() * scaling, _SHARES[size]) for size, scenes in drawn.items()
     ]
+
+
+def _origin(vae: diffusers.AutoencoderKLCogVideoX, count: int, seed: int) -> str:
+    """What latents depend on."""
+    digest = hashlib.sha256(f"{count} {seed}".encode())
+    for parameter in vae.encoder.parameters():  # type: ignore[attr-defined]
+        digest.update(parameter.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _scenes(count: int, seed: list[int]) -> list[Scene]:

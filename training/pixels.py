@@ -6,7 +6,6 @@ the four silhouettes, motions by the tracks of centre, area and angle.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.drawing import Floats, silhouette
-from training.scenes import PALETTE, Motion, MovingShape, Scene, Shape
+from training.scenes import PALETTE, Motion, Scene, Shape
 
 _CORNERS = {Shape.TRIANGLE: 3, Shape.SQUARE: 4, Shape.STAR: 5}
 _ANGLES = 8
@@ -59,7 +58,7 @@ def judge(frames: npt.NDArray[np.uint8], scene: Scene) -> Verdict:
         background=all(look.background == scene.background for look in seen),
         color=all(look.color == wanted.color for look, wanted in pairs),
         shape=all(look.shape is wanted.shape for look, wanted in pairs),
-        motion=all(_moves_as(look, wanted) for look, wanted in pairs),
+        motion=all(look.motion is wanted.motion for look, wanted in pairs),
     )
 
 
@@ -161,7 +160,8 @@ def _shape(cover: Floats, tracks: _Tracks) -> Shape:
         seen = cover[frame]
         x, y = _centred(cover, tracks, frame)
         radius = float((seen.sum() / _area(shape)) ** 0.5)
-        angles = np.arange(_ANGLES) / _ANGLES * 2 * np.pi / _CORNERS.get(shape, 1) if shape in _CORNERS else [0.0]
+        turn = 2 * np.pi / _CORNERS[shape] if shape in _CORNERS else 0.0
+        angles = np.unique(np.arange(_ANGLES) * turn / _ANGLES)
         tried = [silhouette(shape, x, y, radius, float(angle)) for angle in angles]
         return max(float(np.minimum(seen, one).sum() / np.maximum(seen, one).sum()) for one in tried)
 
@@ -190,7 +190,7 @@ def _motion(cover: Floats, tracks: _Tracks, shape: Shape) -> Motion:
         return float(path[-ends:].mean() - path[:ends].mean())
 
     # A bounce comes back, twice: its turning points are further apart than its ends.
-    if np.ptp(y) > 0.12 and len(list(_swings(y, 0.4 * float(np.ptp(y))))) >= 3:
+    if np.ptp(y) > 0.12 and _swings(y, 0.4 * float(np.ptp(y))) >= 3:
         return Motion.BOUNCING
     dx, dy = change(x), change(y)
     if max(abs(dx), abs(dy)) > 0.09:
@@ -205,19 +205,14 @@ def _motion(cover: Floats, tracks: _Tracks, shape: Shape) -> Motion:
     return Motion.STILL
 
 
-def _swings(path: Floats, least: float) -> Iterator[float]:
-    """Yield the moves between turning points, of those that are at least so far."""
+def _swings(path: Floats, least: float) -> int:
+    """Count the moves between turning points, of those that are at least so far."""
     low = high = float(path[0])
-    heading = 0
-    for value in path[1:]:
-        low, high = min(low, float(value)), max(high, float(value))
+    heading = swings = 0
+    for value in map(float, path[1:]):
+        low, high = min(low, value), max(high, value)
         if heading <= 0 and value - low >= least:
-            yield 1.0
-            heading, high = 1, float(value)
+            heading, high, swings = 1, value, swings + 1
         elif heading >= 0 and high - value >= least:
-            yield -1.0
-            heading, low = -1, float(value)
-
-
-def _moves_as(look: Seen, wanted: MovingShape) -> bool:
-    return look.motion is wanted.motion
+            heading, low, swings = -1, value, swings + 1
+    return swings

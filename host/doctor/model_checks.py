@@ -14,9 +14,8 @@ from cogreel.v1.admin_pb2 import ModelCard
 
 from host.settings import Settings
 from inference.completeness import check_files
-from inference.model_choice import SIMULATED, SMALL, CardMismatchError, card_for, model_name
+from inference.model_choice import SIMULATED, CardMismatchError, card_for, model_location, model_name
 from inference.rife import RifeWeightsError, find_rife_weights
-from inference.small_model import SMALL_DIRECTORY
 from inference.weights import ModelLoadError, model_digest, resolve_model
 
 HUB_WITHIN_S = 5.0
@@ -51,8 +50,7 @@ def check_model(settings: Settings, cards: Sequence[ModelCard], *, deep: bool) -
         return Model(), [problem("model", str(error), MODEL_WHY, remedy)]
     if device == SIMULATED:
         return Model(card), [ok("model", "none is needed: the device is simulated")]
-    model = str(SMALL_DIRECTORY) if settings.model == SMALL else settings.model
-    return _check_files(model, card, deep=deep)
+    return _check_files(model_location(settings.model), card, deep=deep)
 
 
 def _check_files(model: str, card: ModelCard, *, deep: bool) -> tuple[Model, list[Finding]]:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.cogvideox_loading import load_cogvideox
 from inference.model import VideoModel
 from inference.native_size import Size, nearest_native_size
 from inference.small_model import SMALL_DIRECTORY, SMALL_FRAMES, SMALL_NAME, SMALL_NATIVE_SIZES, SMALL_REVISION
 from inference.weights import model_digest
 from jobs.cards import load_card
-from training.adherence import DEFAULT_GUIDANCE, DEFAULT_SIZE, DEFAULT_STEPS, clip_of, held_out_samples, shares
+from training.adherence import (
+    DEFAULT_GUIDANCE,
+    DEFAULT_SIZE,
+    DEFAULT_STEPS,
+    clip_of,
+    held_out_samples,
+    load_small_model,
+    shares,
+)
 from training.pixels import judge, look_at
 from training.scenes import PALETTE
 
@@ -29,15 +36,7 @@ BALL = "A small red ball rolls to the right over a blue background"
 
 @pytest.fixture(scope="module")
 def model() -> VideoModel:
-    return load_cogvideox(
-        str(SMALL_DIRECTORY),
-        name=SMALL_NAME,
-        revision=SMALL_REVISION,
-        device="cpu",
-        num_frames=SMALL_FRAMES,
-        native_sizes=SMALL_NATIVE_SIZES,
-        cpu_threads=2,
-    )
+    return load_small_model()
 
 
 def test_its_card_says_what_it_is() -> None:

@@ -5,16 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from inference.prompt_embeddings import MAX_TEXT_TOKENS
-from training.captions import caption, plain_caption
+from training.captions import caption
 from training.scenes import PALETTE, Motion, MovingShape, Scene, Shape, Size, draw_scene, held_out
 from training.tokenizer import new_tokenizer
-
-
-def test_the_plain_caption_says_everything() -> None:
-    ball = MovingShape(Shape.CIRCLE, "red", Size.SMALL, Motion.RIGHT)
-    star = MovingShape(Shape.STAR, "blue", Size.SMALL, Motion.SPINNING)
-    said = plain_caption(Scene("white", (ball, star)))
-    assert said == "A small red circle moves to the right and a small blue star spins over a white background."
 
 
 def test_equal_lots_give_equal_scenes_and_captions() -> None:
