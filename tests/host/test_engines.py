@@ -60,6 +60,18 @@ def store_of(engine: EmbeddedS3) -> ObjectStore:
     )
 
 
+async def read_when_found(store: ObjectStore, key: str) -> bytes | None:
+    """Read from a store that has just started: it answers before it has found its volumes again."""
+
+    async def read() -> bytes | None:
+        try:
+            return await store.read(key)
+        except StoreUnavailableError:
+            return None
+
+    return await seen(read, lambda content: content is not None)
+
+
 def listening(pid: int) -> list[tuple[str, int]]:
     connections = psutil.Process(pid).net_connections("tcp")
     return [(found.laddr.ip, found.laddr.port) for found in connections if found.status == psutil.CONN_LISTEN]
@@ -215,16 +227,10 @@ async def test_killed_s3_comes_back_where_it_was_with_every_object(tmp_path: Pat
         await kill_and_await_restart(engine)
         assert engine.endpoint == endpoint
 
-        async def read() -> bytes | None:
-            try:
-                return await store.read("a")
-            except StoreUnavailableError:  # it answers before it has found its volumes again
-                return None
-
-        assert await seen(read, lambda content: content is not None) == b"content" * 100_000
+        assert await read_when_found(store, "a") == b"content" * 100_000
     async with EmbeddedS3(tmp_path) as engine:
         assert (engine.endpoint, store_of(engine).settings) == (endpoint, store.settings)
-        assert await store.read("a") == b"content" * 100_000
+        assert await read_when_found(store, "a") == b"content" * 100_000
 
 
 async def test_s3_finds_its_objects_again_on_other_ports(tmp_path: Path) -> None:
@@ -235,7 +241,7 @@ async def test_s3_finds_its_objects_again_on_other_ports(tmp_path: Path) -> None
     (tmp_path / "s3" / "ports.json").unlink()
     async with EmbeddedS3(tmp_path) as engine:
         assert engine.endpoint != endpoint
-        assert await store_of(engine).read("a") == b"x"
+        assert await read_when_found(store_of(engine), "a") == b"x"
 
 
 async def test_engines_listen_on_loopback_only_and_keep_secrets_from_others(tmp_path: Path) -> None:
