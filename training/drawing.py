@@ -12,7 +12,7 @@ from training.scenes import ALONG, FRAMES, PALETTE, Motion, MovingShape, Scene, 
 Floats = npt.NDArray[np.float32]
 
 _BOUNCES = 2
-_TURNS = 0.5
+_TURNS = 0.375
 """Turns of a spinning shape in a clip: 11 degrees a frame, too few for a square or a star to seem to stand."""
 
 
