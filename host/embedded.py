@@ -116,17 +116,18 @@ def settings_for(options: EmbeddedOptions) -> Settings:
     model = chosen or (base.model if kinds == {"cuda"} else SMALL)
     changes: dict[str, object] = {"devices": devices, "model": model}
     if "endpoints" not in base.model_fields_set:
-        changes["endpoints"] = SIMULATED_ENDPOINTS if kinds == {"simulated"} else {HOSTED_ENDPOINT: _card_of(model)}
+        changes["endpoints"] = SIMULATED_ENDPOINTS if kinds == {"simulated"} else _endpoints_of(model)
     if "worker_grace_s" not in base.model_fields_set:
         changes["worker_grace_s"] = 3.0  # whoever presses Ctrl-C does not want to wait; the request is not lost
     return base.model_copy(update=changes)
 
 
-def _card_of(model: str) -> str:
+def _endpoints_of(model: str) -> dict[str, str]:
     own = Path(model).expanduser() / "cogreel-card.json"
     if own.is_file():
-        return str(own)
-    return "cogreel-small" if model == SMALL else "cogvideox-5b"
+        return {HOSTED_ENDPOINT: str(own)}
+    name = "cogreel-small" if model == SMALL else "cogvideox-5b"
+    return {HOSTED_ENDPOINT: name, f"{HOSTED_ENDPOINT}/video-to-video": f"{name}-video-to-video"}
 
 
 @asynccontextmanager

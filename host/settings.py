@@ -67,7 +67,10 @@ class Settings(BaseSettings):
     """Where the gRPC server listens, host:port."""
     insecure: bool = False
     """Whether it may listen beyond this machine without TLS."""
-    endpoints: dict[str, str] = {HOSTED_ENDPOINT: "cogvideox-5b"}
+    endpoints: dict[str, str] = {
+        HOSTED_ENDPOINT: "cogvideox-5b",
+        f"{HOSTED_ENDPOINT}/video-to-video": "cogvideox-5b-video-to-video",
+    }
     """Which model card serves which endpoint: a built-in card's name or the path of a JSON file. JSON."""
     url_validity_s: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
     """Seconds for which a presigned URL works."""

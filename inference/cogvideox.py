@@ -1,17 +1,17 @@
 """CogVideoX by diffusers, as a `VideoModel`.
 
-What diffusers leaves open is settled here: which random generator, how long a text, what is left behind
-after a cancelled request. Finding and checking files is left to `weights`, loading to `cogvideox_loading`.
+Finding and checking files is left to `weights`, loading to `cogvideox_loading`, the steps to `denoising`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
+from inference.denoising import Denoiser
 from inference.model import (
     Clip,
     DeviceError,
@@ -72,9 +72,8 @@ class CogVideoXModel:
                 raise ValueError(f"native size {size} is not in multiples of {self._multiple}")
         self._pipeline = pipeline
         self._identity = identity
-        self._num_frames = num_frames
+        self._denoiser = Denoiser(pipeline, num_frames=num_frames, dynamic_guidance=dynamic_guidance)
         self._native_sizes = tuple(native_sizes)
-        self._dynamic_guidance = dynamic_guidance
         self._cpu_threads = cpu_threads
         self._embeddings = PromptEmbeddings(pipeline)
 
@@ -90,20 +89,20 @@ class CogVideoXModel:
 
         Raises:
             CancelledError: out of `progress`; the model is as before.
-            InputError: the size is not possible for a model without native sizes, or the seed, the number
-                of steps or the guidance scale is out of range.
+            InputError: the size is not possible for a model without native sizes, the seed, the number of steps
+                or the guidance scale is out of range, or the model takes no start of this kind.
             DeviceError: the device is lost or out of memory.
         """
         self._check(generation)
-        size = self._denoising_size(generation)
+        size, steps = self._denoising_size(generation), self._denoiser.steps(generation)
         with _device_faults(), self._fixed_threads():
             with progress.stage(Stage.PREPARE):
                 prompt = self._embed("prompt", generation.prompt, progress)
                 negative = self._embed("negative_prompt", generation.negative_prompt, progress)
-            with progress.stage(Stage.DENOISE, total=generation.num_inference_steps):
+            with progress.stage(Stage.DENOISE, total=steps):
                 if size != (generation.width, generation.height):
                     progress.log(f"Denoising at {size.width}x{size.height}, the nearest native size.")
-                latents = self._denoise(generation, size, prompt, negative, progress)
+                latents = self._denoiser.denoise(generation, size, prompt, negative, progress)
             return Clip(self._decode(latents, progress))
 
     @contextmanager
@@ -149,51 +148,6 @@ class CogVideoXModel:
                 level="WARN",
             )
         return embedding
-
-    def _denoise(
-        self,
-        generation: Generation,
-        size: Size,
-        prompt: PromptEmbedding,
-        negative: PromptEmbedding,
-        progress: Progress,
-    ) -> torch.Tensor:
-        """Return latents of shape (1, latent frames, channels, height / 8, width / 8) on the device."""
-        pipeline = self._pipeline
-        device = pipeline.device
-
-        def after_step(
-            _: Pipeline, index: int, __: torch.Tensor, ___: Mapping[str, torch.Tensor]
-        ) -> dict[str, torch.Tensor]:
-            if device.type == "cuda":
-                # Kernels are queued ahead of time; a step is done when the device has done it.
-                torch.cuda.synchronize(device)
-            # Cancellation is an exception from here: the pipeline's own `_interrupt` would still go through
-            # the remaining steps' loop and hand on half-denoised latents as a result.
-            progress.step(index + 1)
-            return {}
-
-        try:
-            return pipeline(
-                prompt_embeds=prompt.hidden_states.to(device),
-                negative_prompt_embeds=negative.hidden_states.to(device),
-                width=size.width,
-                height=size.height,
-                num_frames=self._num_frames,
-                num_inference_steps=generation.num_inference_steps,
-                guidance_scale=generation.guidance_scale,
-                use_dynamic_cfg=self._dynamic_guidance,
-                # On the CPU whatever the device: the same noise everywhere.
-                generator=torch.Generator("cpu").manual_seed(generation.seed),
-                output_type="latent",
-                callback_on_step_end=after_step,
-                callback_on_step_end_tensor_inputs=[],
-                max_sequence_length=MAX_TEXT_TOKENS,
-            ).frames
-        finally:
-            # An exception skips the pipeline's own clean-up, and what step caches remember of this request
-            # would flow into the next one. This resets them too.
-            pipeline.maybe_free_model_hooks()
 
     def _decode(self, latents: torch.Tensor, progress: Progress) -> Frames:
         chunks: list[Frames] = []

@@ -11,6 +11,8 @@ from inference.small_model import SMALL_DIRECTORY, SMALL_NAME
 
 SIMULATED = "simulated"
 """As a device: the one without a model. Its cards, one for each kind of input, have the same name."""
+_BY_COGVIDEOX = (InputKind.INPUT_KIND_TEXT_TO_VIDEO, InputKind.INPUT_KIND_VIDEO_TO_VIDEO)
+"""What one text-to-video model makes videos from; a start picture takes weights of its own."""
 SMALL = "small"
 """As a model: the small CogVideoX that comes with the program."""
 
@@ -34,11 +36,9 @@ def model_name(model: str, device: str) -> str | None:
 
 
 def cards_served(device: str, cards: Mapping[str, ModelCard]) -> dict[str, ModelCard]:
-    """Of the endpoints' cards, those whose kind of input a device can take: text, and the simulated one any."""
+    """Of the endpoints' cards, those whose kind of input a device can take: the simulated one takes any."""
     return {
-        endpoint: card
-        for endpoint, card in cards.items()
-        if device == SIMULATED or card.input_kind == InputKind.INPUT_KIND_TEXT_TO_VIDEO
+        endpoint: card for endpoint, card in cards.items() if device == SIMULATED or card.input_kind in _BY_COGVIDEOX
     }
 
 

@@ -7,14 +7,15 @@ not listed fails the type check.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 import torch
+from PIL import Image
 
 ConvolutionCache = dict[str, torch.Tensor]
 """The last frames that the causal convolutions saw, by layer; opaque to us."""
 
-StepCallback = Callable[["Pipeline", int, torch.Tensor, Mapping[str, torch.Tensor]], dict[str, torch.Tensor]]
+StepCallback = Callable[[object, int, torch.Tensor, Mapping[str, torch.Tensor]], dict[str, torch.Tensor]]
 """Called after each step with the step's index from 0; what it returns replaces the pipeline's tensors."""
 
 
@@ -64,6 +65,23 @@ class Output(Protocol):
     frames: torch.Tensor
 
 
+class StepArguments(TypedDict):
+    """What every pipeline takes. Embeddings have shape (1, tokens, T5 width); sizes are pixels."""
+
+    prompt_embeds: torch.Tensor
+    negative_prompt_embeds: torch.Tensor
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    use_dynamic_cfg: bool
+    generator: torch.Generator
+    output_type: str
+    callback_on_step_end: StepCallback
+    callback_on_step_end_tensor_inputs: list[str]
+    max_sequence_length: int
+
+
 class Pipeline(Protocol):
     """A loaded text-to-video pipeline, all of it on one device."""
 
@@ -89,24 +107,18 @@ class Pipeline(Protocol):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Embed a text, (1, max_sequence_length, T5 width), and with guidance the empty text as well."""
 
-    def __call__(
-        self,
-        *,
-        prompt_embeds: torch.Tensor,
-        negative_prompt_embeds: torch.Tensor,
-        width: int,
-        height: int,
-        num_frames: int,
-        num_inference_steps: int,
-        guidance_scale: float,
-        use_dynamic_cfg: bool,
-        generator: torch.Generator,
-        output_type: str,
-        callback_on_step_end: StepCallback,
-        callback_on_step_end_tensor_inputs: list[str],
-        max_sequence_length: int,
-    ) -> Output:
+    def __call__(self, *, num_frames: int, **arguments: Unpack[StepArguments]) -> Output:
         """Denoise, and unless `output_type` is `latent`, decode."""
 
     def maybe_free_model_hooks(self) -> None:
         """Clean up after a call, as one that ends well does itself: offload, and forget step caches."""
+
+
+class VideoPipeline(Protocol):
+    """A video-to-video pipeline made of the same parts."""
+
+    def set_progress_bar_config(self, *, disable: bool) -> None:
+        """Turn the pipeline's own progress bar off or on."""
+
+    def __call__(self, *, video: Sequence[Image.Image], strength: float, **arguments: Unpack[StepArguments]) -> Output:
+        """Add noise to a video and take it away again: the last `strength` of all steps."""
