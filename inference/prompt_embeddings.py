@@ -26,8 +26,14 @@ class PromptEmbedding:
     cut: str
 
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the hidden states take."""
+        return self.hidden_states.nbytes
+
+
 class PromptEmbeddings:
-    """The embeddings of the texts used last; the least recently used goes first.
+    """The embeddings of the texts used last, within a bound in bytes; the least recently used goes first.
 
     Not safe for several threads at once: it belongs to the thread that owns the device.
     """
@@ -36,10 +42,11 @@ class PromptEmbeddings:
         self,
         pipeline: Pipeline,
         *,
-        capacity: int = 64,  # of 226 tokens, 4096 wide, in bf16: 118 MB of CPU memory for CogVideoX-5B
+        capacity_bytes: int = 128 * 2**20,  # of CogVideoX-5B 72 texts: 226 tokens, 4096 wide, in bf16
     ) -> None:
         self._pipeline = pipeline
-        self._capacity = capacity
+        self._capacity_bytes = capacity_bytes
+        self._size_bytes = 0
         self._by_text: OrderedDict[str, PromptEmbedding] = OrderedDict()
 
     def embed(self, text: str) -> PromptEmbedding:
@@ -48,9 +55,12 @@ class PromptEmbeddings:
         if embedding is None:
             embedding = self._compute(text)
             self._by_text[text] = embedding
-            if len(self._by_text) > self._capacity:
-                self._by_text.popitem(last=False)
-        self._by_text.move_to_end(text)
+            self._size_bytes += embedding.size_bytes
+            while self._size_bytes > self._capacity_bytes:
+                _, oldest = self._by_text.popitem(last=False)
+                self._size_bytes -= oldest.size_bytes
+        else:
+            self._by_text.move_to_end(text)
         return embedding
 
     @torch.no_grad()

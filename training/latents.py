@@ -17,6 +17,7 @@ from training.drawing import Clip, draw_clip
 from training.pixels import judge
 from training.scenes import Scene, draw_scene
 
+
 class _Kind(NamedTuple):
     """Scenes of one kind: their size, how many there are, and how often the two parts of the training show them."""
 

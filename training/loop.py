@@ -38,7 +38,9 @@ def train(
         name: what the progress lines call it.
         checkpoint: the file that is written every 250 steps and read at the start where it is there.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
     average = AveragedModel(model, avg_fn=_averaging(decay))
     first = 0
     if checkpoint.exists():

@@ -107,9 +107,7 @@ def train_transformer(
         return functional.mse_loss(predicted.float(), target)
 
     transformer.train()
-    train(
-        transformer, loss_at, name="transformer", steps=steps, learning_rate=1e-3, decay=0.998, checkpoint=checkpoint
-    )
+    train(transformer, loss_at, name="transformer", steps=steps, learning_rate=1e-3, decay=0.998, checkpoint=checkpoint)
     transformer.eval()
 
 

@@ -233,7 +233,9 @@ def test_texts_are_embedded_once_as_long_as_they_are_remembered(small_model_dire
     pipeline = load_pipeline(small_model_directory)
     embedded: list[int] = []
     pipeline.text_encoder.register_forward_hook(lambda *_: embedded.append(1))
-    embeddings = PromptEmbeddings(pipeline, capacity=2)
+    one = PromptEmbeddings(pipeline).embed("").size_bytes
+    embedded.clear()
+    embeddings = PromptEmbeddings(pipeline, capacity_bytes=3 * one - 1)  # two, and not quite a third
     first = embeddings.embed("one").hidden_states
     assert first.shape == (1, 226, 64)
     assert embeddings.embed("one").hidden_states is first
