@@ -1,6 +1,7 @@
 """What a file is, by its first bytes: callers' words for it are hints."""
 
 import struct
+from typing import NamedTuple
 
 import filetype
 
@@ -16,10 +17,22 @@ UPLOAD_TYPES = (*IMAGE_TYPES, *VIDEO_TYPES, SAFETENSORS, UNKNOWN)
 
 HEAD_BYTES = 4096
 """How much of a file `sniff` needs."""
-MAX_IMAGE_BYTES = 32 * 1024**2
-"""The largest picture that is taken as an input."""
-MAX_VIDEO_BYTES = 256 * 1024**2
-"""The largest video that is taken as an input."""
+
+
+class Accepted(NamedTuple):
+    """What is taken as an input of one kind: what people call it, its types, and the largest."""
+
+    name: str
+    types: tuple[str, ...]
+    max_bytes: int
+
+
+ACCEPTED = {
+    "picture": Accepted("a picture", IMAGE_TYPES, 32 * 1024**2),
+    "video": Accepted("a video", VIDEO_TYPES, 256 * 1024**2),
+    "lora": Accepted("weights in safetensors format", (SAFETENSORS,), 1024**3),
+}
+"""By the kind of file that a field of the contract wants."""
 
 _MAX_SAFETENSORS_HEADER = 100_000_000  # the format's own bound
 _ONE_FAMILY = frozenset({"video/mp4", "video/quicktime"})  # one container, told apart by a brand that many get wrong

@@ -67,13 +67,15 @@ class FetchSettings:
 
     `sources` is `public` for the internet and the allowed places, `allowed` for those alone, and `none`. A host that
     is allowed by name is trusted wherever its name leads; an allowed network is open to every name that leads there.
-    `total_s` bounds a whole fetch with its redirects, `idle_s` the silence within it, and a connection's making.
+    `total_s` bounds a whole fetch with its redirects, `idle_s` the silence within it, and a connection's making. Files
+    named by an id are on the hub at `hub_url`, which is fetched from by the same rules.
     """
 
     sources: Literal["public", "allowed", "none"] = "public"
     allow: tuple[AllowedPlace, ...] = ()
     total_s: float = 30.0
     idle_s: float = 10.0
+    hub_url: str = "https://huggingface.co"
 
 
 async def resolve_host(host: str, port: int) -> Sequence[str]:

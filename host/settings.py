@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     the first two may end in :port."""
     fetch_timeout_s: float = Field(default=30.0, gt=0)
     """Seconds that fetching one file may take; the device waits for it."""
+    hub_url: str = "https://huggingface.co"
+    """The model hub on which LoRAs are that are named by an id, such as owner/name."""
     shutdown_grace_s: float = Field(default=5.0, ge=0)
     """Seconds for which calls may finish when the service stops."""
 
@@ -162,7 +164,9 @@ class Settings(BaseSettings):
 
     def fetching(self) -> FetchSettings:
         """What may be fetched from other servers."""
-        return FetchSettings(self.fetch_from, _allowed(self.fetch_allow), total_s=self.fetch_timeout_s)
+        return FetchSettings(
+            self.fetch_from, _allowed(self.fetch_allow), total_s=self.fetch_timeout_s, hub_url=self.hub_url
+        )
 
     def cards(self) -> dict[str, ModelCard]:
         """The card of each endpoint.

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from inference.adapters import applied
 from inference.denoising import Denoiser
 from inference.model import (
     Clip,
@@ -102,7 +103,8 @@ class CogVideoXModel:
             with progress.stage(Stage.DENOISE, total=steps):
                 if size != (generation.width, generation.height):
                     progress.log(f"Denoising at {size.width}x{size.height}, the nearest native size.")
-                latents = self._denoiser.denoise(generation, size, prompt, negative, progress)
+                with applied(self._pipeline, generation.lora):
+                    latents = self._denoiser.denoise(generation, size, prompt, negative, progress)
             return Clip(self._decode(latents, progress))
 
     @contextmanager

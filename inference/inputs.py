@@ -1,4 +1,5 @@
-"""The file that a request starts from: out of the store or from another server, decoded, and fitted to the video."""
+"""The files that a request names, out of the store or from another server: what it starts from, decoded and fitted to
+the video, and its LoRA."""
 
 from __future__ import annotations
 
@@ -12,14 +13,14 @@ import structlog
 from cogreel.v1.queue_pb2 import SubmitRequest
 
 from files import ObjectNotFoundError, ObjectStore
-from files.content_type import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_VIDEO_BYTES, VIDEO_TYPES
+from files.content_type import ACCEPTED
 from files.errors import FetchFailedError, FetchRefusedError
 from files.remote import RemoteFiles
 from files.remote_url import RemoteUrl
 from inference.decoding import UnreadableError, load_frames, load_picture
-from inference.model import InputError, Progress, SourceVideo, Stage, Start, StartPicture
+from inference.model import InputError, Lora, Progress, SourceVideo, Stage, Start, StartPicture
 from jobs.cards import input_of
-from jobs.input_file import InputFile, input_file
+from jobs.input_file import InputFile, lora_files, start_file
 
 MAX_SOURCE_FRAMES = 49  # as many as the longest clip that a model here makes
 LOOK_S = 0.05  # the longest wait for another server without looking whether the request is still wanted
@@ -47,24 +48,44 @@ async def load_start(
         InputUnavailableError: the server that has it does not deliver it.
         StoreUnavailableError: the store does not answer.
     """
-    found = input_file(submission)
+    found = start_file(submission)
     if found is None:
         return None
     with progress.stage(Stage.PREPARE), tempfile.TemporaryDirectory(prefix="cogreel-input-") as folder:
         path = Path(folder) / "input"
-        if found.object_key is not None:
-            await _copy(store, found, found.object_key, path)
-            content_type = found.file.content_type
-        else:
-            content_type = await _while_wanted(progress, _fetch(remote, found, path, progress))
+        content_type = await _bring(store, remote, found, path, progress)
         try:
             return await asyncio.to_thread(_decode, submission, content_type, path, progress)
         except UnreadableError as error:
             raise InputError(found.field, f"the file {error}") from error
 
 
+async def load_lora(
+    store: ObjectStore, remote: RemoteFiles, submission: SubmitRequest, folder: Path, progress: Progress
+) -> Lora | None:
+    """The LoRA of a resolved submission, as a file in `folder`; None without one. With one, of the stage prepare.
+
+    Raises:
+        As `load_start`; what is in the file, the model looks at.
+    """
+    for found, lora in zip(lora_files(submission), input_of(submission).loras, strict=True):
+        with progress.stage(Stage.PREPARE):
+            path = folder / "lora.safetensors"
+            await _bring(store, remote, found, path, progress)
+            return Lora(path, lora.scale if lora.HasField("scale") else 1.0, found.field)
+    return None
+
+
+async def _bring(store: ObjectStore, remote: RemoteFiles, found: InputFile, path: Path, progress: Progress) -> str:
+    """Copy or fetch a file to `path`; its type."""
+    if found.object_key is None:
+        return await _while_wanted(progress, _fetch(remote, found, path, progress))
+    await _copy(store, found, found.object_key, path)
+    return found.file.content_type
+
+
 async def _copy(store: ObjectStore, found: InputFile, key: str, path: Path) -> None:
-    most = max(MAX_IMAGE_BYTES, MAX_VIDEO_BYTES)
+    most = ACCEPTED[found.kind].max_bytes
     received = 0
     try:
         async with store.open(key) as chunks:
@@ -80,16 +101,15 @@ async def _copy(store: ObjectStore, found: InputFile, key: str, path: Path) -> N
 
 async def _fetch(remote: RemoteFiles, found: InputFile, path: Path, progress: Progress) -> str:
     """Fetch a file of another server; its type."""
-    types, most = (IMAGE_TYPES, MAX_IMAGE_BYTES) if found.field.endswith(".image") else (VIDEO_TYPES, MAX_VIDEO_BYTES)
-    field = f"{found.field}.url"
+    accepted = ACCEPTED[found.kind]
     try:
         shown = RemoteUrl.parse(found.file.url).shown
         progress.log(f"Fetching {shown}.")
-        fetched = await remote.fetch(found.file.url, path, types=types, max_bytes=most)
+        fetched = await remote.fetch(found.file.url, path, types=accepted.types, max_bytes=accepted.max_bytes)
     except FetchRefusedError as error:
-        raise InputError(field, str(error)) from error
+        raise InputError(found.url_field, str(error)) from error
     except FetchFailedError as error:
-        raise InputUnavailableError(field, str(error)) from error
+        raise InputUnavailableError(found.url_field, str(error)) from error
     _log.info("input.fetched", url=shown, size_bytes=fetched.size_bytes, content_type=fetched.content_type)
     return fetched.content_type
 

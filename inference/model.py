@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -73,8 +74,17 @@ Start = StartPicture | SourceVideo
 
 
 @dataclass(frozen=True, slots=True)
+class Lora:
+    """A low-rank adapter for one request: a safetensors file, its weight, and the field that named it."""
+
+    path: Path
+    scale: float
+    field: str = "text_to_video.loras[0]"
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
-    """What to make. Every value is resolved; `start` is None for a video from text alone.
+    """What to make. Every value is resolved; `start` is None for a video from text alone, `lora` without an adapter.
 
     `width` and `height` are pixels of the finished video; `guidance_scale` is the factor of classifier-free
     guidance; `export_fps` is the rate at which frames are shown, so duration = frames / export_fps.
@@ -90,6 +100,7 @@ class Generation:
     use_rife: bool
     export_fps: int
     start: Start | None = None
+    lora: Lora | None = None
 
 
 @dataclass(frozen=True, slots=True)

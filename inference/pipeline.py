@@ -110,6 +110,15 @@ class Pipeline(Protocol):
     def __call__(self, *, num_frames: int, **arguments: Unpack[StepArguments]) -> Output:
         """Denoise, and unless `output_type` is `latent`, decode."""
 
+    def load_lora_weights(self, tensors: Mapping[str, torch.Tensor], *, adapter_name: str) -> None:
+        """Put an adapter beside the transformer's layers."""
+
+    def set_adapters(self, names: list[str], scales: list[float]) -> None:
+        """Choose adapters, and their weights."""
+
+    def unload_lora_weights(self) -> None:
+        """Take all adapters away."""
+
     def maybe_free_model_hooks(self) -> None:
         """Clean up after a call, as one that ends well does itself: offload, and forget step caches."""
 

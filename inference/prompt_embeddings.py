@@ -25,7 +25,6 @@ class PromptEmbedding:
     tokens: int
     cut: str
 
-
     @property
     def size_bytes(self) -> int:
         """Memory that the hidden states take."""

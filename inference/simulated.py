@@ -70,12 +70,14 @@ class SimulatedModel:
 
         Raises:
             CancelledError: out of `progress`, at most 50 ms after it is due.
-            InputError: the size or the number of steps is not positive.
+            InputError: the size or the number of steps is not positive, or there is a LoRA.
         """
         if generation.width < 1 or generation.height < 1:
             raise InputError("video_size", "width and height must be positive")
         if generation.num_inference_steps < 1:
             raise InputError("num_inference_steps", "must be at least 1")
+        if generation.lora is not None:
+            raise InputError(f"{generation.lora.field}.path", "the simulated device has no weights to adapt")
         with progress.stage(Stage.PREPARE):
             progress.check()
         with progress.stage(Stage.DENOISE, total=generation.num_inference_steps):

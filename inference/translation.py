@@ -7,14 +7,14 @@ from datetime import UTC
 from cogreel.v1.queue_pb2 import SubmitRequest
 from cogreel.v1.video_pb2 import File, ImageSize, ModelVersion, Timings, VideoOutput
 
-from inference.model import Generation, ModelIdentity, Start
+from inference.model import Generation, Lora, ModelIdentity, Start
 from inference.render import Rendered
 from jobs.cards import input_of
 from jobs.record_pb2 import Record
 
 
-def generation_of(submission: SubmitRequest, start: Start | None = None) -> Generation:
-    """What the model is asked to make, from a resolved submission and the file that it names."""
+def generation_of(submission: SubmitRequest, start: Start | None = None, lora: Lora | None = None) -> Generation:
+    """What the model is asked to make, from a resolved submission and the files that it names."""
     text = input_of(submission)
     return Generation(
         prompt=text.prompt,
@@ -27,6 +27,7 @@ def generation_of(submission: SubmitRequest, start: Start | None = None) -> Gene
         use_rife=text.use_rife,
         export_fps=text.export_fps,
         start=start,
+        lora=lora,
     )
 
 

@@ -27,7 +27,7 @@ from files import ObjectStore, StoreUnavailableError, video_key
 from files.fetch_guard import FetchSettings
 from files.own_urls import OwnUrls
 from files.remote import RemoteFiles
-from inference.inputs import InputUnavailableError, load_start
+from inference.inputs import InputUnavailableError, load_lora, load_start
 from inference.metrics import WorkerMetrics
 from inference.model import CancelledError, DeviceError, InputError, Stage, VideoModel
 from inference.observation import AttemptObservation, attempt_span, note_outcome
@@ -252,13 +252,15 @@ class VideoWorker:
         self, lease: Lease, device: ThreadPoolExecutor, device_free: asyncio.Event, progress: AttemptProgress
     ) -> Output:
         record = lease.record
-        start = await load_start(self._store, self._remote, record.submission, progress)
-        generation = generation_of(record.submission, start)
         file_name = f"{record.request_id}.mp4"
         # By the place in the queue: a request that is submitted anew after its erasure has its id, and its own videos.
         key = video_key(record.tenant, record.request_id, record.attempt, f"{record.queued_seq}.mp4")
         with tempfile.TemporaryDirectory(prefix="cogreel-") as folder:
             path = Path(folder) / file_name
+            files = self._store, self._remote, record.submission
+            start = await load_start(*files, progress)
+            lora = await load_lora(*files, Path(folder), progress)
+            generation = generation_of(record.submission, start, lora)
             # In a copy of this context, so that what the device's thread logs and traces names the attempt.
             generate = partial(
                 contextvars.copy_context().run, generate_frames, self._model, self._doubler, generation, progress

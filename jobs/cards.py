@@ -131,7 +131,11 @@ def resolve(submission: SubmitRequest, endpoint: str, card: ModelCard) -> Submit
     if not text.HasField("seed"):
         text.seed = secrets.randbits(LONGEST_DRAWN_SEED_BITS)
     size = _dimensions(text)
-    violations = _size_violations(size, card, _path(submission))
+    violations = _size_violations(size, card, _path(submission, "video_size"))
+    if len(text.loras) > card.max_loras:
+        # Where nothing takes any, the service has said so; this is another endpoint's card.
+        taken = f"at most {card.max_loras}" if card.max_loras else "no"
+        violations.append(Violation(_path(submission, "loras"), f"{card.name} takes {taken} LoRAs"))
     if violations:
         raise InvalidInputError(violations)
     text.video_size.dimensions.CopyFrom(size)
@@ -150,9 +154,9 @@ def _dimensions(text: TextToVideoInput) -> ImageSize:
     )
 
 
-def _path(submission: SubmitRequest) -> str:
+def _path(submission: SubmitRequest, field: str) -> str:
     kind = submission.WhichOneof("input") or "text_to_video"
-    return f"{kind}.video_size" if kind == "text_to_video" else f"{kind}.text.video_size"
+    return f"{kind}.{field}" if kind == "text_to_video" else f"{kind}.text.{field}"
 
 
 def _size_violations(size: ImageSize, card: ModelCard, path: str) -> list[Violation]:

@@ -30,22 +30,16 @@ from files import (
     parse_video_key,
     upload_key,
 )
-from files.content_type import (
-    HEAD_BYTES,
-    IMAGE_TYPES,
-    MAX_IMAGE_BYTES,
-    MAX_VIDEO_BYTES,
-    VIDEO_TYPES,
-    sniff,
-)
+from files.content_type import ACCEPTED, HEAD_BYTES, sniff
 from files.data_uri import is_data_uri, parse_data_uri
 from files.errors import FetchRefusedError
 from files.fetch_guard import FetchGuard, FetchSettings
+from files.hub import url_on_hub
 from files.names import shown_name
 from files.own_urls import OwnUrls
 from files.remote_url import RemoteUrl
 from jobs.errors import InvalidInputError, Violation
-from jobs.input_file import OBJECT_SCHEME, InputFile, input_file
+from jobs.input_file import OBJECT_SCHEME, FileKind, InputFile, input_files
 from jobs.queue import digest_of
 from service.errors import CallError, file_not_found
 from service.pins import Pins
@@ -100,68 +94,66 @@ class InputFiles:
             CallError: FILE_NOT_FOUND: the tenant has no such file. UNIMPLEMENTED: nothing is fetched here.
             StoreUnavailableError: the store does not answer.
         """
-        if input_file(submission) is None:
+        if not input_files(submission):
             return Resolved(submission, digest_of(submission))
         resolved = SubmitRequest()
         resolved.CopyFrom(submission)
-        wanted = input_file(resolved)
-        assert wanted is not None
-        given = File()
-        given.CopyFrom(wanted.file)
-        # In a thread: decoding and hashing 24 MiB takes a tenth of a second.
-        source = await asyncio.to_thread(self._source, tenant, InputFile(wanted.field, given))
-        wanted.file.Clear()
-        wanted.file.url = source.identity
+        found: list[tuple[InputFile, _Source, File]] = []
+        for wanted in input_files(resolved):
+            given = File()
+            given.CopyFrom(wanted.file)
+            # In a thread: decoding and hashing 24 MiB takes a tenth of a second.
+            source = await asyncio.to_thread(self._source, tenant, wanted, given)
+            wanted.rename(File(url=source.identity))
+            found.append((wanted, source, given))
         digest = digest_of(resolved)
-        wanted.file.CopyFrom(await self._stored(tenant, wanted.field, source, given))
+        for wanted, source, given in found:
+            wanted.rename(await self._stored(tenant, wanted, source, given))
         return Resolved(resolved, digest)
 
-    def _source(self, tenant: str, given: InputFile) -> _Source:
+    def _source(self, tenant: str, wanted: InputFile, file: File) -> _Source:
         """What a file names, before anything is asked of the store."""
-        file = given.file
         if bool(file.url) == file.HasField("file_data"):
-            raise _invalid(given.field, "must have exactly one of url and file_data")
-        if file.HasField("file_data"):
-            if not file.file_data:
-                raise _invalid(f"{given.field}.file_data", "must not be empty")
-            return _Source.inline(file.file_data)
-        if is_data_uri(file.url):
-            try:
-                return _Source.inline(parse_data_uri(file.url, max_bytes=MAX_INLINE_BYTES))
-            except NotADataUriError as error:
-                raise _invalid(f"{given.field}.url", str(error)) from error
+            raise _invalid(wanted.field, "must have exactly one of url and file_data")
+        if file.HasField("file_data") or is_data_uri(file.url):
+            return _inline(wanted, file)
         key = self._own_urls.key_of(file.url)
         if key is not None:
             if not _belongs_to(key, tenant):
-                raise file_not_found(file.url, field=given.field)
+                raise file_not_found(file.url, field=wanted.field)
             return _Source(f"{OBJECT_SCHEME}{key}", key=key)
         if file.url.lower().startswith(("http:", "https:")):
-            return self._remote(given)
+            return self._remote(wanted, file.url)
         rule = "must be the URL of an uploaded file, an http or https URL, or a base64 data: URI"
-        raise _invalid(f"{given.field}.url", rule)
+        if wanted.kind is FileKind.LORA:
+            hub_url = url_on_hub(self._fetching.hub_url, file.url)
+            if hub_url is not None:
+                return self._remote(wanted, hub_url)
+            rule = "must be a hub id such as owner/name, the URL of an uploaded file, or an http or https URL"
+        raise _invalid(wanted.url_field, rule)
 
-    def _remote(self, given: InputFile) -> _Source:
-        field = f"{given.field}.url"
+    def _remote(self, wanted: InputFile, given: str) -> _Source:
+        field = wanted.url_field
         if self._fetching.sources == "none":
             rule = "this installation fetches nothing from other servers; upload the file and name it by its URL"
             raise CallError(
                 ErrorReason.ERROR_REASON_UNIMPLEMENTED, f"{field}: {rule}", violations=[Violation(field, rule)]
             )
         try:
-            url = RemoteUrl.parse(given.file.url)
+            url = RemoteUrl.parse(given)
             if self._own_urls.key_of(str(url)) is not None:  # which another spelling has hidden
-                raise file_not_found(given.file.url, field=given.field)
+                raise file_not_found(given, field=wanted.field)
             self._guard.check(url)
         except FetchRefusedError as error:
             raise _invalid(field, str(error)) from error
         return _Source(str(url), remote=str(url))
 
-    async def _stored(self, tenant: str, field: str, source: _Source, given: File) -> File:
+    async def _stored(self, tenant: str, wanted: InputFile, source: _Source, given: File) -> File:
         """The file as a record names it, once it is an object that will not expire before the record is written."""
         if source.remote:
             return File(url=source.remote)
         if source.content:
-            content_type = _check(field, source.content[:HEAD_BYTES], len(source.content))
+            content_type = _check(wanted, source.content[:HEAD_BYTES], len(source.content))
             key = self._place(tenant, source, content_type)
             if await self._store.stat(key) is None:
                 await self._store.put_bytes(key, source.content, content_type=content_type)
@@ -169,13 +161,13 @@ class InputFiles:
         else:
             found = await self._find(source.key)
             if found is None:
-                raise file_not_found(given.url, field=field)
+                raise file_not_found(given.url, field=wanted.field)
             try:
                 head = await self._store.read_head(source.key, HEAD_BYTES)
-                content_type = _check(field, head, found.size_bytes)
+                content_type = _check(wanted, head, found.size_bytes)
                 key = await self._kept(tenant, source, content_type)
             except ObjectNotFoundError as error:
-                raise file_not_found(given.url, field=field) from error
+                raise file_not_found(given.url, field=wanted.field) from error
             size_bytes = found.size_bytes
         name = shown_name(given.file_name or (source.key or None), content_type)
         return File(url=f"{OBJECT_SCHEME}{key}", content_type=content_type, file_name=name, file_size=size_bytes)
@@ -208,6 +200,18 @@ class InputFiles:
         return upload_key(tenant, f"{period}-{digest}", f"input{suffix}")
 
 
+def _inline(wanted: InputFile, file: File) -> _Source:
+    """Content that came with the submission, as bytes or as a data URI."""
+    if not file.HasField("file_data"):
+        try:
+            return _Source.inline(parse_data_uri(file.url, max_bytes=MAX_INLINE_BYTES))
+        except NotADataUriError as error:
+            raise _invalid(wanted.url_field, str(error)) from error
+    if not file.file_data:
+        raise _invalid(f"{wanted.field}.file_data", "must not be empty")
+    return _Source.inline(file.file_data)
+
+
 def _belongs_to(key: str, tenant: str) -> bool:
     try:
         return (parse_video_key(key) if _is_video(key) else parse_upload_key(key)).tenant == tenant
@@ -219,18 +223,14 @@ def _is_video(key: str) -> bool:
     return key.startswith("videos/")
 
 
-def _check(field: str, head: bytes, size_bytes: int) -> str:
+def _check(wanted: InputFile, head: bytes, size_bytes: int) -> str:
     """The type of a file that is of the kind that its field wants."""
-    kind, types, most = (
-        ("a picture", IMAGE_TYPES, MAX_IMAGE_BYTES)
-        if field.endswith(".image")
-        else ("a video", VIDEO_TYPES, MAX_VIDEO_BYTES)
-    )
+    name, types, most = ACCEPTED[wanted.kind]
     found = sniff(head)
     if found is None or found not in types:
-        raise _invalid(field, f"must be {kind} ({', '.join(types)}), but is {found or 'of no known kind'}")
+        raise _invalid(wanted.field, f"must be {name} ({', '.join(types)}), but is {found or 'of no known kind'}")
     if size_bytes > most:
-        raise _invalid(field, f"must have at most {most} bytes, has {size_bytes}")
+        raise _invalid(wanted.field, f"must have at most {most} bytes, has {size_bytes}")
     return found
 
 

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Container
 
-from jobs.input_file import input_file
+from jobs.input_file import input_files
 from jobs.publisher import key_of
 from jobs.record_pb2 import Record
 from jobs.subjects import RequestKey
@@ -24,11 +24,10 @@ class Pins:
 
     def consider(self, record: Record) -> None:
         """Take in a state of a request."""
-        found = input_file(record.submission)
-        object_key = found.object_key if found is not None else None
-        if object_key is not None:
-            self._requests[object_key].add(key_of(record))
-            self._free_since.pop(object_key, None)
+        for found in input_files(record.submission):
+            if found.object_key is not None:
+                self._requests[found.object_key].add(key_of(record))
+                self._free_since.pop(found.object_key, None)
 
     def pinned(self, object_key: str) -> bool:
         """Whether a request that is kept names this object, as far as this replica has seen."""

@@ -166,8 +166,8 @@ def _refuse_unserved(request: SubmitRequest, cards: Mapping[str, ModelCard]) -> 
         unserved.append(Violation(str(kind), "no model that is served here takes this kind of input"))
     if request.HasField("webhook_url"):
         unserved.append(Violation("webhook_url", "this version delivers no webhooks"))
-    if input_of(request).loras:
-        unserved.append(Violation(f"{kind}.loras", "this version loads no LoRAs"))
+    if input_of(request).loras and not any(card.max_loras for card in cards.values()):
+        unserved.append(Violation(f"{kind}.loras", "no model that is served here takes LoRAs"))
     if unserved:
         options = " and ".join(violation.field for violation in unserved)
         raise CallError(

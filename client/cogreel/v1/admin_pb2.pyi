@@ -579,6 +579,7 @@ class ModelCard(_message.Message):
     MIN_SIDE_FIELD_NUMBER: _builtins.int
     MAX_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    MAX_LORAS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """name is the model's name, such as zai-org/CogVideoX-5b."""
     revision: _builtins.str
@@ -601,6 +602,8 @@ class ModelCard(_message.Message):
     """max_prompt_tokens is how much of a prompt the model reads."""
     digest: _builtins.str
     """digest is the SHA-256 of the weights in hexadecimal; if given, a worker refuses other weights."""
+    max_loras: _builtins.int
+    """max_loras is how many LoRAs a request may name; 0 if it takes none."""
     @_builtins.property
     def native_sizes(self) -> _containers.RepeatedCompositeFieldContainer[_video_pb2.ImageSize]:
         """native_sizes are the sizes at which the model denoises, if it has a fixed set; others are scaled from the
@@ -627,10 +630,11 @@ class ModelCard(_message.Message):
         min_side: _builtins.int = ...,
         max_prompt_tokens: _builtins.int = ...,
         digest: _builtins.str | None = ...,
+        max_loras: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_default_strength", b"_default_strength", "_digest", b"_digest", "default_strength", b"default_strength", "defaults", b"defaults", "digest", b"digest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_strength", b"_default_strength", "_digest", b"_digest", "default_strength", b"default_strength", "defaults", b"defaults", "description", b"description", "digest", b"digest", "frames", b"frames", "input_kind", b"input_kind", "max_pixels", b"max_pixels", "max_prompt_tokens", b"max_prompt_tokens", "max_side", b"max_side", "min_side", b"min_side", "name", b"name", "native_sizes", b"native_sizes", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_strength", b"_default_strength", "_digest", b"_digest", "default_strength", b"default_strength", "defaults", b"defaults", "description", b"description", "digest", b"digest", "frames", b"frames", "input_kind", b"input_kind", "max_loras", b"max_loras", "max_pixels", b"max_pixels", "max_prompt_tokens", b"max_prompt_tokens", "max_side", b"max_side", "min_side", b"min_side", "name", b"name", "native_sizes", b"native_sizes", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__default_strength: _TypeAlias = _typing.Literal["default_strength"]  # noqa: Y015
     _WhichOneofArgType__default_strength: _TypeAlias = _typing.Literal["_default_strength", b"_default_strength"]  # noqa: Y015
