@@ -17,7 +17,7 @@ import grpc
 from cogreel.async_channel import AsyncChannel
 from cogreel.download import Source, fetch
 from cogreel.error_details import error_from_rpc
-from cogreel.input_files import large_files
+from cogreel.input_files import files_to_upload
 from cogreel.listing import Listing
 from cogreel.results import video_of
 from cogreel.submission import TextToVideo, build_submit_request, with_idempotency_key
@@ -82,7 +82,7 @@ class AsyncCogReel(AsyncChannel):
 
     async def submit(self, endpoint: str | None = None, **options: Unpack[TextToVideo]) -> SubmitResponse:
         """As `CogReel.submit`."""
-        uploaded = {name: await self.upload(source) for name, source in large_files(options).items()}
+        uploaded = {name: await self.upload(source) for name, source in files_to_upload(options).items()}
         return await self.submit_message(build_submit_request(endpoint, options, uploaded))
 
     async def submit_message(self, request: SubmitRequest) -> SubmitResponse:

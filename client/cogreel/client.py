@@ -16,7 +16,7 @@ import grpc
 
 from cogreel.channel import Channel
 from cogreel.download import Source, fetch
-from cogreel.input_files import large_files
+from cogreel.input_files import files_to_upload
 from cogreel.listing import Listing
 from cogreel.results import video_of
 from cogreel.submission import TextToVideo, build_submit_request, with_idempotency_key
@@ -101,8 +101,8 @@ class CogReel(Channel):
             endpoint: the model, such as `fal-ai/cogvideox-5b`. Left out, the service chooses.
             **options: prompt, video_size (a preset, `(width, height)` or `{"width": ..., "height": ...}`),
                 negative_prompt, num_inference_steps, seed, guidance_scale, use_rife, export_fps, image, video,
-                strength, priority, webhook_url, start_timeout_s, max_attempts, object_lifetime_s, idempotency_key;
-                `cogreel.submission.TextToVideo` describes each.
+                strength, loras, priority, webhook_url, start_timeout_s, max_attempts, object_lifetime_s,
+                idempotency_key; `cogreel.submission.TextToVideo` describes each.
 
         Raises:
             InvalidInputError: a rule is broken; `violations` names each field and rule.
@@ -110,7 +110,7 @@ class CogReel(Channel):
             IdempotencyConflictError: the idempotency key was used with another body.
             LimitExceededError: the queue is full, or a limit of the tenant is reached.
         """
-        uploaded = {name: self.upload(source) for name, source in large_files(options).items()}
+        uploaded = {name: self.upload(source) for name, source in files_to_upload(options).items()}
         return self.submit_message(build_submit_request(endpoint, options, uploaded))
 
     def submit_message(self, request: SubmitRequest) -> SubmitResponse:

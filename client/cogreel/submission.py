@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Literal, Required, TypedDict
 
@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from cogreel.errors import ErrorDetails, InvalidInputError, Violation
-from cogreel.input_files import FileInput, file_of
+from cogreel.input_files import FileInput, LoraOption, file_of, lora_of, loras_of
 from cogreel.v1.queue_pb2 import Priority, SubmitRequest
 from cogreel.v1.video_pb2 import File, ImageSize, TextToVideoInput, VideoSize, VideoSizePreset
 
@@ -63,6 +63,9 @@ class TextToVideo(TypedDict, total=False):
     strength: float
     """How far to move away from `video`, 0.05 to 1."""
 
+    loras: Sequence[LoraOption]
+    """Low-rank adapters for this request, one at most: `[{"path": "owner/name", "scale": 0.8}]`."""
+
     priority: Literal["normal", "low"]
     """`low` waits behind every normal request of the endpoint."""
 
@@ -103,7 +106,7 @@ def build_submit_request(
     Args:
         endpoint: the model, such as `fal-ai/cogvideox-5b`; None leaves the choice to the service.
         options: what to make and how to queue it. An option that is None is left out.
-        uploaded: the files among the options that were uploaded before, by option.
+        uploaded: the files among the options that were uploaded before, by option (`loras[0]`).
 
     Raises:
         TypeError: an option is unknown, the prompt is missing, or `image` and `video` are both given.
@@ -111,7 +114,9 @@ def build_submit_request(
         InvalidInputError: a value does not fit into the message: a wrong type, an unknown preset, a number that is
             out of range. Field names are those that the service uses.
     """
-    values: dict[str, object] = {"endpoint": endpoint, **options, **(uploaded or {})}
+    uploaded = uploaded or {}
+    sent = {name: file for name, file in uploaded.items() if not name.startswith("loras[")}
+    values: dict[str, object] = {"endpoint": endpoint, **options, **sent}
     if unknown := values.keys() - _OPTIONS:
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}")
     if values.get("prompt") is None:
@@ -123,6 +128,12 @@ def build_submit_request(
     request = SubmitRequest()
     getattr(request, kind).SetInParent()
     violations: list[Violation] = []
+    for place, lora in enumerate(loras_of(values.pop("loras", None))):
+        path = f"{_path(kind, 'loras')}[{place}]"
+        try:
+            _text_of(request, kind).loras.append(lora_of(lora, uploaded.get(f"loras[{place}]")))
+        except ValueError as error:
+            violations.append(Violation(path, str(error)))
     for name, value in values.items():
         if value is not None:
             try:
@@ -147,10 +158,9 @@ def with_idempotency_key(request: SubmitRequest) -> SubmitRequest:
 
 
 def _put(request: SubmitRequest, kind: str, name: str, value: object) -> None:
-    text: TextToVideoInput = request.text_to_video if kind == "text_to_video" else getattr(request, kind).text
     match name:
         case "video_size":
-            text.video_size.CopyFrom(_video_size(value))
+            _text_of(request, kind).video_size.CopyFrom(_video_size(value))
         case "image" | "video":
             getattr(getattr(request, kind), name).CopyFrom(file_of(value))
         case "strength":
@@ -166,7 +176,12 @@ def _put(request: SubmitRequest, kind: str, name: str, value: object) -> None:
         case "endpoint" | "webhook_url" | "max_attempts" | "idempotency_key":
             _put_scalar(request, name, value)
         case _:
-            _put_scalar(text, name, value)
+            _put_scalar(_text_of(request, kind), name, value)
+
+
+def _text_of(request: SubmitRequest, kind: str) -> TextToVideoInput:
+    text: TextToVideoInput = request.text_to_video if kind == "text_to_video" else getattr(request, kind).text
+    return text
 
 
 def _path(kind: str, option: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from cogreel import InvalidInputError
+from cogreel.cli.options import lora
+from cogreel.input_files import files_to_upload
 from cogreel.submission import VIDEO_SIZE_PRESETS, TextToVideo, VideoSizeArgument, build_submit_request
 from cogreel.v1.queue_pb2 import Priority
-from cogreel.v1.video_pb2 import VideoSizePreset
+from cogreel.v1.video_pb2 import File, VideoSizePreset
 
 
 def test_only_what_is_given_is_sent() -> None:
@@ -24,6 +27,53 @@ def test_zero_and_false_are_sent() -> None:
     assert text.HasField("use_rife")
     assert text.HasField("guidance_scale")
     assert (text.seed, text.use_rife, text.guidance_scale) == (0, False, 0)
+
+
+@pytest.mark.parametrize(
+    ("loras", "sent"),
+    [
+        ([{"path": "owner/name", "scale": 0.5}], [("owner/name", 0.5)]),
+        ([{"path": "https://example.org/a.safetensors"}], [("https://example.org/a.safetensors", None)]),
+        (["owner/name"], [("owner/name", None)]),
+        ("owner/name", [("owner/name", None)]),
+        ([File(url="https://store/u/a.safetensors")], [("https://store/u/a.safetensors", None)]),
+        ([], []),
+    ],
+)
+def test_loras_are_named_as_the_hosted_api_does_or_shorter(loras: Any, sent: list[tuple[str, float | None]]) -> None:
+    text = build_submit_request(None, {"prompt": "a garden", "loras": loras}).text_to_video
+    assert [(lora.path, lora.scale if lora.HasField("scale") else None) for lora in text.loras] == sent
+
+
+@pytest.mark.parametrize(
+    "lora", [{"scale": 1}, {"path": 7}, {"path": "a/b", "weight": 1}, {"path": "a/b", "scale": "x"}]
+)
+def test_a_lora_that_is_none_is_named(lora: Any) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        build_submit_request(None, {"prompt": "a garden", "loras": [lora]})
+    assert [violation.field for violation in refused.value.violations] == ["text_to_video.loras[0]"]
+
+
+def test_a_lora_that_was_uploaded_is_named_by_its_url(tmp_path: Path) -> None:
+    options: TextToVideo = {"prompt": "a garden", "loras": [{"path": tmp_path / "a.safetensors", "scale": 0.5}]}
+    assert files_to_upload(options) == {"loras[0]": tmp_path / "a.safetensors"}
+    uploaded = {"loras[0]": File(url="https://store/u/a.safetensors")}
+    (sent,) = build_submit_request(None, options, uploaded).text_to_video.loras
+    assert (sent.path, sent.scale) == ("https://store/u/a.safetensors", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "scale"),
+    [("owner/name@0.8", "owner/name", 0.8), ("owner/name", "owner/name", None), ("a@b/c@-1", "a@b/c", -1.0)],
+)
+def test_the_command_s_lora_may_end_in_its_scale(text: str, path: str, scale: float | None) -> None:
+    assert lora(text) == [{"path": path} if scale is None else {"path": path, "scale": scale}]
+
+
+def test_the_command_s_lora_may_be_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "style.safetensors"
+    file.write_bytes(b"x")
+    assert lora(f"{file}@2") == [{"path": file, "scale": 2.0}]
 
 
 def test_all_options_reach_the_message() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -27,6 +28,14 @@ def video_size(text: str) -> str | tuple[int, int]:
     if text not in VIDEO_SIZE_PRESETS:
         raise click.BadParameter(f"{text} is neither WIDTHxHEIGHT nor one of {', '.join(VIDEO_SIZE_PRESETS)}.")
     return text
+
+
+def lora(text: str) -> list[dict[str, object]]:
+    """`PATH|URL|ID`, perhaps with `@SCALE`, as the option `loras` of `CogReel.submit`."""
+    scaled = re.fullmatch(r"(.+)@(-?\d+(?:\.\d+)?)", text)
+    path = scaled[1] if scaled else text
+    named: dict[str, object] = {"path": Path(path) if Path(path).is_file() else path}
+    return [named | {"scale": float(scaled[2])} if scaled else named]
 
 
 def check_options(options: TextToVideo) -> None:
@@ -68,6 +77,12 @@ def submission_parameters() -> list[click.Parameter]:
         click.Option(["--fps", "export_fps"], type=int, help="Frames shown a second, 4 to 32."),
         click.Option(["--image"], metavar="PATH|URL", help="The picture that the video begins with."),
         click.Option(["--video"], metavar="PATH|URL", help="The video that it is made from."),
+        click.Option(
+            ["--lora", "loras"],
+            type=lora,
+            metavar="PATH|URL|ID[@SCALE]",
+            help="A LoRA for this request: a safetensors file, or one on the model hub, such as owner/name@0.8.",
+        ),
         click.Option(["--strength"], type=float, help="How far to move away from --video, 0.05 to 1."),
         click.Option(["--endpoint"], metavar="NAME", help="The model, such as fal-ai/cogvideox-5b."),
         click.Option(
