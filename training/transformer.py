@@ -31,7 +31,7 @@ _WITHOUT_CAPTION = 0.1
 _FIRST_PART = 0.5
 """The share of the steps after which scenes of all kinds are shown."""
 
-_SHORT_TEXT = (0.92, 40)
+_SHORT_TEXT = (0.95, 40)
 """Until this share of the steps the transformer sees so many tokens of a caption, since that is fast. The rest is
 trained as the pipeline runs: it masks no padding, and a transformer that never saw 226 tokens loses its way."""
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, Stage, SubmitRequest
-from cogreel.v1.video_pb2 import TextToVideoInput, VideoOutput
+from cogreel.v1.video_pb2 import Lora, TextToVideoInput, VideoOutput
 
 from inference.mp4 import decode_frames, probe
 from tests.deployment import Caller, fetch
 from tests.end_to_end.tree import Tree
-from training.pixels import look_at
+from tests.loras import lora
+from tests.service.uploads import upload
+from training.pixels import Seen, look_at
 
 PROMPT = "A small red ball rolls to the right over a blue background"
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
@@ -26,14 +28,24 @@ def small_tree(folder: Path) -> Tree:
     return Tree(folder, devices="cpu", environment=environment)
 
 
-async def make(caller: Caller, **fields: object) -> tuple[VideoOutput, bytes, list[int]]:
+async def made(caller: Caller, submission: SubmitRequest) -> tuple[VideoOutput, bytes, list[int]]:
     """Submit, watch, fetch; returns the output, the file and the stages seen."""
-    text = TextToVideoInput(**({"prompt": PROMPT, "seed": 7} | fields))  # type: ignore[arg-type]
-    submission = SubmitRequest(text_to_video=text, priority=PRIORITY_NORMAL)
     submitted = await caller.stub.Submit(submission, metadata=caller.metadata)
     stages = [event.progress.stage async for event in caller.watch(submitted.request_id) if event.HasField("progress")]
     output = (await caller.result(submitted.request_id)).video
     return output, await asyncio.to_thread(fetch, output.video.url), list(dict.fromkeys(stages))
+
+
+async def make(caller: Caller, **fields: object) -> tuple[VideoOutput, bytes, list[int]]:
+    """Have a video made from text."""
+    text = TextToVideoInput(**({"prompt": PROMPT, "seed": 7} | fields))  # type: ignore[arg-type]
+    return await made(caller, SubmitRequest(text_to_video=text, priority=PRIORITY_NORMAL))
+
+
+def look(content: bytes, path: Path) -> Seen:
+    """What an MP4 shows. Every fifth pixel is enough."""
+    path.write_bytes(content)
+    return look_at(np.stack([frame[::5, ::5] for frame in decode_frames(path)]))
 
 
 async def test_a_prompt_becomes_an_mp4_and_the_same_seed_the_same_bytes(tmp_path: Path) -> None:
@@ -47,8 +59,7 @@ async def test_a_prompt_becomes_an_mp4_and_the_same_seed_the_same_bytes(tmp_path
         assert (properties.width, properties.height, properties.frames, properties.fps) == (720, 480, 34, 16)
         assert properties.duration_s == pytest.approx(2.125)
         assert properties.codec == "h264"
-        # Every fifth pixel is enough to see what was asked for.
-        seen = look_at(np.stack([frame[::5, ::5] for frame in decode_frames(path)]))
+        seen = look(content, path)
         assert (seen.background, seen.color) == ("blue", "red")
         assert (output.native_size.width, output.native_size.height) == (96, 64)
         assert stages == [
@@ -66,3 +77,27 @@ async def test_a_prompt_becomes_an_mp4_and_the_same_seed_the_same_bytes(tmp_path
     async with small_tree(tmp_path) as restarted:
         _, after_restart, _ = await make(await restarted.caller())
         assert after_restart == content
+
+
+async def test_a_video_is_repainted_and_a_lora_acts_on_one_request_alone(tmp_path: Path) -> None:
+    quick: dict[str, object] = {"num_inference_steps": 10, "use_rife": False}
+    async with small_tree(tmp_path) as tree:
+        caller = await tree.caller()
+        source, plain, _ = await make(caller, **quick)
+        repainting = SubmitRequest()
+        repainting.video_to_video.text.CopyFrom(
+            TextToVideoInput(
+                prompt="A small yellow ball rolls to the right over a blue background", seed=7, use_rife=False
+            )
+        )
+        repainting.video_to_video.video.url = source.video.url
+        repainting.video_to_video.strength = 1
+        _, content, _ = await made(caller, repainting)
+        seen = look(content, tmp_path / "repainted.mp4")
+        assert (seen.background, seen.color) == ("blue", "yellow")
+
+        style = await upload(caller, lora(strength=1.0), "application/x-safetensors", "style.safetensors")
+        _, adapted, _ = await make(caller, loras=[Lora(path=style.url)], **quick)
+        _, again, _ = await make(caller, **quick)
+        assert adapted != plain
+        assert again == plain
