@@ -29,14 +29,14 @@ from inference.device_memory import device_memory_bytes
 from inference.loading import ModelSettings, load
 from inference.metrics import WorkerMetrics
 from inference.model import DeviceError, VideoModel
-from inference.model_choice import CardMismatchError, card_for, cards_served, model_location, model_name, model_of
+from inference.model_choice import CardMismatchError, card_for, model_location, model_name, model_of
 from inference.render import FrameDoubler
 from inference.rife import RifeWeightsError
 from inference.supervisor import leases_report, ready_report
 from inference.weights import ModelLoadError
 from inference.worker import DeviceLostError, VideoWorker, WorkerSettings
 from jobs.broker import Broker
-from jobs.cards import CardError
+from jobs.cards import CardError, kind_of
 from jobs.errors import BrokerUnavailableError, StreamEndedError
 from jobs.metrics import QueueMetrics
 
@@ -78,10 +78,10 @@ def load_model(settings: Settings, device: str) -> Loaded:
     """Load the model of these settings onto a device, and find the endpoints whose cards are for it.
 
     Raises:
-        CardMismatchError: no endpoint's card is for this model.
+        CardMismatchError: no endpoint's card is for this model, and for what it makes videos from.
         CardError, ModelLoadError, DeviceError, RifeWeightsError: something is missing or does not fit.
     """
-    cards = cards_served(device, settings.cards())
+    cards = settings.cards()
     card = card_for(model_name(settings.model, device), cards.values())
     wanted = ModelSettings(
         device=device,
@@ -91,7 +91,12 @@ def load_model(settings: Settings, device: str) -> Loaded:
         cpu_threads=settings.cpu_threads,
     )
     video_model, doubler = load(wanted, card)
-    return video_model, doubler, tuple(name for name, served in cards.items() if model_of(served) == model_of(card))
+    fitting = {name: served for name, served in cards.items() if model_of(served) == model_of(card)}
+    endpoints = tuple(name for name, served in fitting.items() if kind_of(served) in video_model.input_kinds)
+    if not endpoints:
+        kinds = ", ".join(sorted(video_model.input_kinds))
+        raise CardMismatchError(f"{card.name} takes {kinds}, but its card is for {kind_of(card)}")
+    return video_model, doubler, endpoints
 
 
 async def work(

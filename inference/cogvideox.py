@@ -83,6 +83,11 @@ class CogVideoXModel:
         """Which weights these are."""
         return self._identity
 
+    @property
+    def input_kinds(self) -> frozenset[str]:
+        """What it makes videos from."""
+        return self._denoiser.input_kinds
+
     def generate(self, generation: Generation, progress: Progress) -> Clip:
         """Make the clip: embed the prompts, denoise, decode.
 
@@ -91,7 +96,7 @@ class CogVideoXModel:
         Raises:
             CancelledError: out of `progress`; the model is as before.
             InputError: the size is not possible for a model without native sizes, the seed, the number of steps
-                or the guidance scale is out of range, or the model takes no start of this kind.
+                or the guidance scale is out of range, or the model makes no videos from this.
             DeviceError: the device is lost or out of memory.
         """
         self._check(generation)

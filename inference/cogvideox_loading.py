@@ -15,7 +15,7 @@ from inference.model import DeviceError, ModelIdentity
 from inference.native_size import Size
 from inference.pipeline import Pipeline, Scheduler
 from inference.quiet_libraries import quieten_libraries
-from inference.weights import ModelLoadError, model_digest, resolve_model, stored_tensors
+from inference.weights import ModelLoadError, model_digest, pipeline_name, resolve_model, stored_tensors
 
 
 class Sampler(StrEnum):
@@ -42,7 +42,7 @@ def load_cogvideox(
     sampler: Sampler = Sampler.MODEL_CARD,
     cpu_threads: int = 1,
 ) -> CogVideoXModel:
-    """Load a CogVideoX text-to-video model, in bf16 on `cuda:N` and in fp32 on `cpu`.
+    """Load a CogVideoX model for text or for start pictures, in bf16 on `cuda:N` and in fp32 on `cpu`.
 
     `model` is a directory in diffusers format or a hub id, `revision` the hub's revision, best a commit
     hash; together with `name` it is handed on in the model's identity, whose digest is computed from the
@@ -62,7 +62,7 @@ def load_cogvideox(
     directory = resolve_model(model, revision)
     identity = ModelIdentity(name=name, revision=revision, digest=model_digest(directory))
     try:
-        loaded = diffusers.CogVideoXPipeline.from_pretrained(  # type: ignore[no-untyped-call]
+        loaded = getattr(diffusers, pipeline_name(directory)).from_pretrained(
             directory,
             dtype=torch.bfloat16 if target.type == "cuda" else torch.float32,
             local_files_only=True,

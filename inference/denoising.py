@@ -9,54 +9,65 @@ import diffusers
 import torch
 from PIL import Image
 
-from inference.model import Frames, Generation, InputError, Progress, SourceVideo, StartPicture
+from inference.model import Frames, Generation, InputError, Picture, Progress, SourceVideo, StartPicture
 from inference.native_size import Size
-from inference.pipeline import Pipeline, StepArguments, VideoPipeline
+from inference.pipeline import PicturePipeline, Pipeline, StepArguments, VideoPipeline
 from inference.prompt_embeddings import MAX_TEXT_TOKENS, PromptEmbedding
+
+_FIELDS = {type(None): "text_to_video", StartPicture: "image_to_video.image", SourceVideo: "video_to_video.video"}
 
 
 class Denoiser:
-    """The pipelines of one model: they share all of its parts."""
+    """The pipelines of one model: they share all of its parts.
+
+    A model for start pictures has weights of its own: its transformer takes the picture's latents beside the noise.
+    """
 
     def __init__(self, pipeline: Pipeline, *, num_frames: int, dynamic_guidance: bool) -> None:
         """Take a pipeline that lies on its device.
 
         `num_frames` is the length of each clip; `dynamic_guidance` turns on diffusers' `use_dynamic_cfg`.
         """
-        self._from_noise = pipeline
+        self._pipeline = pipeline
         self._num_frames = num_frames
         self._dynamic_guidance = dynamic_guidance
-        from_video = diffusers.CogVideoXVideoToVideoPipeline(  # type: ignore[no-untyped-call]
-            tokenizer=pipeline.tokenizer,
-            text_encoder=pipeline.text_encoder,
-            vae=pipeline.vae,
-            transformer=pipeline.transformer,
-            scheduler=pipeline.scheduler,
-        )
-        self._from_video = cast(VideoPipeline, from_video)
-        self._from_video.set_progress_bar_config(disable=True)
+        self._takes_picture = pipeline.transformer.config["in_channels"] == 2 * pipeline.vae.config["latent_channels"]
+        if not self._takes_picture:
+            from_video = diffusers.CogVideoXVideoToVideoPipeline(  # type: ignore[no-untyped-call]
+                tokenizer=pipeline.tokenizer,
+                text_encoder=pipeline.text_encoder,
+                vae=pipeline.vae,
+                transformer=pipeline.transformer,
+                scheduler=pipeline.scheduler,
+            )
+            self._from_video = cast(VideoPipeline, from_video)
+            self._from_video.set_progress_bar_config(disable=True)
+
+    @property
+    def input_kinds(self) -> frozenset[str]:
+        """What it makes videos from: the names of `SubmitRequest.input`."""
+        return frozenset({"image_to_video"} if self._takes_picture else {"text_to_video", "video_to_video"})
 
     def steps(self, generation: Generation) -> int:
         """How many steps are taken: of a source video's, only the last ones, as many as its strength says.
 
         Raises:
-            InputError: none would be, or the model takes no start of this kind.
+            InputError: none would be, or the model makes no videos from this.
         """
-        asked = generation.num_inference_steps
-        match generation.start:
-            case None:
-                return asked
-            case SourceVideo(strength=strength):
-                # 0.7 is a float of 32 bits on its way here, and slightly less: 7 of 10 steps are meant.
-                taken = min(int(asked * strength + 1e-4), asked)
-                if taken < 1:
-                    raise InputError(
-                        "video_to_video.strength",
-                        f"must be at least 1 / num_inference_steps, {1 / asked:.3g}: no step would be taken",
-                    )
-                return taken
-            case StartPicture():
-                raise InputError("image_to_video.image", "this model begins with no picture")
+        asked, start = generation.num_inference_steps, generation.start
+        if isinstance(start, StartPicture) != self._takes_picture:
+            kinds = " and ".join(sorted(self.input_kinds))
+            raise InputError(_FIELDS[type(start)], f"this model takes {kinds}")
+        if not isinstance(start, SourceVideo):
+            return asked
+        # 0.7 is a float of 32 bits on its way here, and slightly less: 7 of 10 steps are meant.
+        taken = min(int(asked * start.strength + 1e-4), asked)
+        if taken < 1:
+            raise InputError(
+                "video_to_video.strength",
+                f"must be at least 1 / num_inference_steps, {1 / asked:.3g}: no step would be taken",
+            )
+        return taken
 
     def denoise(
         self,
@@ -73,7 +84,7 @@ class Denoiser:
             InputError: see `steps`.
         """
         steps = self.steps(generation)
-        device = self._from_noise.device
+        device = self._pipeline.device
 
         def after_step(
             _: object, index: int, __: torch.Tensor, ___: Mapping[str, torch.Tensor]
@@ -102,21 +113,31 @@ class Denoiser:
             "max_sequence_length": MAX_TEXT_TOKENS,
         }
         try:
-            if isinstance(generation.start, SourceVideo):
-                video = self._fitted(generation.start.frames, size, progress)
-                # The pipeline rounds down; half a step more keeps it from taking one less.
-                strength = min((steps + 0.5) / generation.num_inference_steps, 1.0)
-                return self._from_video(video=video, strength=strength, **arguments).frames
-            return self._from_noise(num_frames=self._num_frames, **arguments).frames
+            match generation.start:
+                case SourceVideo(frames):
+                    video = self._fitted(frames, size, progress)
+                    # The pipeline rounds down; half a step more keeps it from taking one less.
+                    strength = min((steps + 0.5) / generation.num_inference_steps, 1.0)
+                    return self._from_video(video=video, strength=strength, **arguments).frames
+                case StartPicture(pixels):
+                    from_picture = cast(PicturePipeline, self._pipeline)
+                    image = _resized(pixels, size)
+                    return from_picture(image=image, num_frames=self._num_frames, **arguments).frames
+                case None:
+                    return self._pipeline(num_frames=self._num_frames, **arguments).frames
         finally:
             # An exception skips the pipeline's own clean-up, and what step caches remember of this request
             # would flow into the next one. This resets them too.
-            self._from_noise.maybe_free_model_hooks()
+            self._pipeline.maybe_free_model_hooks()
 
     def _fitted(self, frames: Frames, size: Size, progress: Progress) -> list[Image.Image]:
         """As many frames as a clip has, at the size it is denoised at: the first ones, or the last one again."""
         if len(frames) > self._num_frames:
             progress.log(f"Of {len(frames)} frames the first {self._num_frames} are used: the model makes no more.")
-        # Stretched, since the finished video is stretched back.
-        fitted = [Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS) for frame in frames[: self._num_frames]]
+        fitted = [_resized(frame, size) for frame in frames[: self._num_frames]]
         return fitted + fitted[-1:] * (self._num_frames - len(fitted))
+
+
+def _resized(picture: Picture, size: Size) -> Image.Image:
+    """A picture at the size that is denoised at: stretched, since the finished video is stretched back."""
+    return Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS)

@@ -154,11 +154,15 @@ class Progress(Protocol):
 
 
 class VideoModel(Protocol):
-    """A loaded text-to-video model on one device. Called by one thread at a time."""
+    """A loaded model on one device. Called by one thread at a time."""
 
     @property
     def identity(self) -> ModelIdentity:
         """Which weights these are."""
+
+    @property
+    def input_kinds(self) -> frozenset[str]:
+        """What it makes videos from: names of `SubmitRequest.input`, such as `text_to_video`."""
 
     def generate(self, generation: Generation, progress: Progress) -> Clip:
         """Make the clip: the stages prepare, denoise and decode.

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
-from cogreel.v1.admin_pb2 import InputKind, ModelCard
+from cogreel.v1.admin_pb2 import ModelCard
 
 from inference.small_model import SMALL_DIRECTORY, SMALL_NAME
 
 SIMULATED = "simulated"
 """As a device: the one without a model. Its cards, one for each kind of input, have the same name."""
-_BY_COGVIDEOX = (InputKind.INPUT_KIND_TEXT_TO_VIDEO, InputKind.INPUT_KIND_VIDEO_TO_VIDEO)
-"""What one text-to-video model makes videos from; a start picture takes weights of its own."""
 SMALL = "small"
 """As a model: the small CogVideoX that comes with the program."""
 
@@ -33,13 +31,6 @@ def model_name(model: str, device: str) -> str | None:
     if model == SMALL:
         return SMALL_NAME
     return None if model.startswith(("/", ".", "~")) or Path(model).is_dir() else model
-
-
-def cards_served(device: str, cards: Mapping[str, ModelCard]) -> dict[str, ModelCard]:
-    """Of the endpoints' cards, those whose kind of input a device can take: the simulated one takes any."""
-    return {
-        endpoint: card for endpoint, card in cards.items() if device == SIMULATED or card.input_kind in _BY_COGVIDEOX
-    }
 
 
 def model_of(card: ModelCard) -> bytes:

@@ -83,7 +83,7 @@ class StepArguments(TypedDict):
 
 
 class Pipeline(Protocol):
-    """A loaded text-to-video pipeline, all of it on one device."""
+    """A loaded text-to-video pipeline, all of it on one device; an image-to-video one has the same parts."""
 
     tokenizer: Tokenizer
     text_encoder: torch.nn.Module
@@ -121,6 +121,13 @@ class Pipeline(Protocol):
 
     def maybe_free_model_hooks(self) -> None:
         """Clean up after a call, as one that ends well does itself: offload, and forget step caches."""
+
+
+class PicturePipeline(Protocol):
+    """An image-to-video pipeline."""
+
+    def __call__(self, *, image: Image.Image, num_frames: int, **arguments: Unpack[StepArguments]) -> Output:
+        """Denoise beside the latents of the picture that the video begins with."""
 
 
 class VideoPipeline(Protocol):

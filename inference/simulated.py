@@ -65,6 +65,11 @@ class SimulatedModel:
             digest=hashlib.sha256(PAINTER_VERSION.encode()).hexdigest(),
         )
 
+    @property
+    def input_kinds(self) -> frozenset[str]:
+        """What it makes videos from: anything."""
+        return frozenset({"text_to_video", "image_to_video", "video_to_video"})
+
     def generate(self, generation: Generation, progress: Progress) -> Clip:
         """Sleep the steps, then paint the frames at the requested size.
 

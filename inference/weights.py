@@ -32,6 +32,12 @@ class ModelLoadError(Exception):
         self.remedy = remedy
 
 
+TEXT_PIPELINE = "CogVideoXPipeline"
+"""What a model for text is in diffusers; it does for source videos too."""
+PICTURE_PIPELINE = "CogVideoXImageToVideoPipeline"
+"""What a model for start pictures is."""
+
+
 def resolve_model(model: str, revision: str) -> Path:
     """Return the directory that holds `model`, fetching it from the Hugging Face hub where needed.
 
@@ -50,20 +56,30 @@ def resolve_model(model: str, revision: str) -> Path:
                 model, "it is no directory", "Name a directory in diffusers format, or a hub id `owner/name`."
             )
         directory = _fetch(model, revision)
-    index = directory / "model_index.json"
-    try:
-        pipeline = json.loads(index.read_text())["_class_name"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ModelLoadError(
-            model, f"{index} is missing or unreadable", "Is this a model in diffusers format? Fetch it again."
-        ) from error
-    if pipeline != "CogVideoXPipeline":
+    pipeline = pipeline_name(directory)
+    if pipeline not in {TEXT_PIPELINE, PICTURE_PIPELINE}:
         raise ModelLoadError(
             model,
             f"it is a {pipeline}",
-            "Text-to-video needs a CogVideoXPipeline, as in zai-org/CogVideoX-5b.",
+            f"What is served is a {TEXT_PIPELINE}, as in zai-org/CogVideoX-5b, or a {PICTURE_PIPELINE}, as in "
+            "zai-org/CogVideoX-5b-I2V.",
         )
     return directory
+
+
+def pipeline_name(directory: Path) -> str:
+    """The class of pipeline that a model's index names.
+
+    Raises:
+        ModelLoadError: there is no such index.
+    """
+    index = directory / "model_index.json"
+    try:
+        return str(json.loads(index.read_text(encoding="utf-8"))["_class_name"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ModelLoadError(
+            str(directory), f"{index} is missing or unreadable", "Is this a model in diffusers format? Fetch it again."
+        ) from error
 
 
 def model_digest(directory: Path) -> str:

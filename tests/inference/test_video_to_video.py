@@ -120,6 +120,6 @@ def test_a_strength_that_leaves_no_step_is_refused(model: CogVideoXModel) -> Non
 
 
 def test_a_start_picture_is_refused_by_a_model_that_takes_none(model: CogVideoXModel) -> None:
-    with pytest.raises(InputError, match="begins with no picture") as refused:
+    with pytest.raises(InputError, match="this model takes text_to_video and video_to_video") as refused:
         model.generate(replace(GENERATION, start=StartPicture(drawn()[0])), RecordingProgress())
     assert refused.value.field == "image_to_video.image"
