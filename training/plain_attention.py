@@ -1,7 +1,8 @@
-"""Attention as two matrix products: what trains short sequences fastest on a CPU."""
+"""Attention as two matrix products: what trains short sequences fastest on a CPU, and with keys that count for many."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,17 @@ from torch.overrides import TorchFunctionMode
 
 
 class PlainAttention(TorchFunctionMode):
-    """Within this context, attention without a mask is computed plainly.
+    """Within this context, attention without a mask is computed plainly, and one key may stand for many equal ones.
 
     For some hundred tokens torch's own CPU kernel spends more time on its backward pass than all matrix products of
     a step together.
     """
+
+    def __init__(self, *, key: int = 0, stands_for: int = 1) -> None:
+        """`key` is the place of the key that counts as `stands_for` keys equal to it."""
+        super().__init__()
+        self._key = key
+        self._more = math.log(stands_for)  # softmax then gives it the weight of them all
 
     def __torch_function__(
         self,
@@ -27,10 +34,9 @@ class PlainAttention(TorchFunctionMode):
         """Replace `scaled_dot_product_attention`, and leave all else as it is."""
         given = kwargs or {}
         if func is functional.scaled_dot_product_attention and given.get("attn_mask") is None:
-            return _attend(*args[:3])
+            query, key, value = args[:3]
+            scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+            if self._more:
+                scores[..., self._key] += self._more
+            return torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype) @ value
         return func(*args, **given)
-
-
-def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype) @ value

@@ -50,7 +50,7 @@ def load(
     return load_cogvideox(
         str(directory),
         name="cogreel-small",
-        revision="shapes-1",
+        revision="shapes-2",
         device="cpu",
         num_frames=FRAMES,
         native_sizes=native_sizes,

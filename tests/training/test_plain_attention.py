@@ -28,6 +28,16 @@ def test_values_and_gradients_are_those_of_torch() -> None:
         torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-5)
 
 
+def test_one_key_stands_for_as_many_equal_ones_as_it_is_told() -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, 2, 6, 8) for _ in range(3))
+    more = [torch.cat([tensor, tensor[:, :, -1:].expand(-1, -1, 20, -1)], dim=2) for tensor in (key, value)]
+    expected = functional.scaled_dot_product_attention(query, more[0], more[1], attn_mask=None)
+    with PlainAttention(key=5, stands_for=21):
+        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=None)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_what_is_masked_stays_with_torch() -> None:
     query = torch.randn(1, 1, 4, 8)
     mask = torch.eye(4, dtype=torch.bool)
