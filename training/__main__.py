@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--autoencoder-steps", type=int, default=5500)
     parser.add_argument("--scenes", type=int, default=6000)
     parser.add_argument("--text-encoder-steps", type=int, default=2500)
-    parser.add_argument("--transformer-steps", type=int, default=5000)
+    parser.add_argument("--transformer-steps", type=int, default=8000)
     parser.add_argument(
         "--transformer-only",
         action="store_true",
