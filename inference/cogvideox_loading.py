@@ -15,7 +15,14 @@ from inference.model import DeviceError, ModelIdentity
 from inference.native_size import Size
 from inference.pipeline import Pipeline, Scheduler
 from inference.quiet_libraries import quieten_libraries
-from inference.weights import ModelLoadError, model_digest, pipeline_name, resolve_model, stored_tensors
+from inference.weights import (
+    PICTURE_PIPELINE,
+    ModelLoadError,
+    model_digest,
+    pipeline_name,
+    resolve_model,
+    stored_tensors,
+)
 
 
 class Sampler(StrEnum):
@@ -75,6 +82,7 @@ def load_cogvideox(
         ) from error
     pipeline = cast(Pipeline, loaded)
     _check_complete(pipeline, directory)
+    _check_channels(pipeline, directory)
     if pipeline.transformer.config["patch_size_t"] is not None:
         raise ModelLoadError(str(directory), "it is a CogVideoX 1.5", "Use a CogVideoX 1.0, such as CogVideoX-5b.")
     if sampler is Sampler.DPM_DYNAMIC:
@@ -111,6 +119,18 @@ def _check_device(device: str) -> torch.device:
     elif target.type != "cpu":
         raise DeviceError(f"{device} is not supported: use cpu or cuda:N")
     return target
+
+
+def _check_channels(pipeline: Pipeline, directory: Path) -> None:
+    """Refuse an index and weights of two kinds: one for text and one for start pictures."""
+    named = pipeline_name(directory)
+    latent, taken = pipeline.vae.config["latent_channels"], pipeline.transformer.config["in_channels"]
+    if taken != (2 * latent if named == PICTURE_PIPELINE else latent):
+        raise ModelLoadError(
+            str(directory),
+            f"it says that it is a {named}, but its transformer takes {taken} channels of {latent} latent ones",
+            "Delete it and fetch it again.",
+        )
 
 
 def _check_complete(pipeline: Pipeline, directory: Path) -> None:

@@ -37,7 +37,7 @@ def truncate(directory: Path) -> None:
 
 def drop_tensor(directory: Path) -> None:
     # A deeper model's configuration over these weights: the layer that is missing would come out random.
-    edit_json(directory / "transformer" / "config.json", num_layers=5)
+    edit_json(directory / "transformer" / "config.json", num_layers=7)
 
 
 def drop_text_tensor(directory: Path) -> None:
