@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -61,7 +62,16 @@ def main(arguments: list[str] | None = None) -> None:
     )
     pipeline.to("cpu", torch.float16)
     pipeline.save_pretrained(wanted.output, safe_serialization=True)
+    _forget_origin(wanted.output)
     print(f"the model is in {wanted.output}")
+
+
+def _forget_origin(directory: Path) -> None:
+    """Take out of the model's files where its parts were loaded from: a path of this machine."""
+    for path in directory.rglob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and content.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _autoencoder(wanted: argparse.Namespace) -> diffusers.AutoencoderKLCogVideoX:

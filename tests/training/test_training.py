@@ -58,6 +58,7 @@ def test_the_command_trains_a_transformer_for_the_encoders_that_there_are(tmp_pa
     sizes = ["--scenes", "70", "--transformer-steps", "2"]
     main(["--folder", folder, "--output", str(output), "--transformer-only", "--device", "cpu", *sizes])
     assert model_digest(output) != model_digest(SMALL_DIRECTORY)
+    assert not [path for path in output.rglob("*.json") if str(tmp_path) in path.read_text(encoding="utf-8")]
     encoder = Path("text_encoder", "model.safetensors")
     assert (output / encoder).read_bytes() == (SMALL_DIRECTORY / encoder).read_bytes()
     model = load_cogvideox(
