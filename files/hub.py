@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 USUAL_FILE = "pytorch_lora_weights.safetensors"
-"""What diffusers' training scripts and the hosted API call a LoRA's weights."""
+"""What diffusers' training scripts call a LoRA's weights."""
 
 _ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:/([\w./-]{1,500}\.safetensors))?", re.ASCII)
 

@@ -1,4 +1,4 @@
-"""From noise, or from a video under noise, to latents: diffusers' pipelines, called the one way that is right here."""
+"""From noise, beside a picture or over a video, to latents: diffusers' pipelines, called the way that is right here."""
 
 from __future__ import annotations
 

@@ -68,12 +68,13 @@ async def load_lora(
     Raises:
         As `load_start`; what is in the file, the model looks at.
     """
-    for found, lora in zip(lora_files(submission), input_of(submission).loras, strict=True):
-        with progress.stage(Stage.PREPARE):
-            path = folder / "lora.safetensors"
-            await _bring(store, remote, found, path, progress)
-            return Lora(path, lora.scale if lora.HasField("scale") else 1.0, found.field)
-    return None
+    files = lora_files(submission)
+    if not files:
+        return None
+    lora, path = input_of(submission).loras[0], folder / "lora.safetensors"
+    with progress.stage(Stage.PREPARE):
+        await _bring(store, remote, files[0], path, progress)
+    return Lora(path, lora.scale if lora.HasField("scale") else 1.0, files[0].field)
 
 
 async def _bring(store: ObjectStore, remote: RemoteFiles, found: InputFile, path: Path, progress: Progress) -> str:

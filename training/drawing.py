@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float32]
 
 _BOUNCES = 2
 _TURNS = 0.375
-"""Turns of a spinning shape in a clip: 11 degrees a frame, too few for a square or a star to seem to stand."""
+"""Turns of a spinning shape in a clip: 8 degrees a frame, too few for a square or a star to seem to stand."""
 
 
 class Clip(NamedTuple):

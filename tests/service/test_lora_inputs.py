@@ -50,7 +50,8 @@ async def server() -> AsyncIterator[HostileServer]:
 @pytest_asyncio.fixture
 async def caller(deployment: Deployment, server: HostileServer) -> Caller:
     """Someone whose endpoint takes a LoRA, from that server too."""
-    deployment.fetching = FetchSettings(allow=(AllowedPlace.parse(f"127.0.0.1:{server.port}"),), total_s=5, idle_s=1)
+    allowed = AllowedPlace.parse(f"127.0.0.1:{server.port}")
+    deployment.fetching = FetchSettings(allow=(allowed,), total_s=5, idle_s=1)
     deployment.serve_files()
     for card in deployment.cards.values():
         card.max_loras = 1
@@ -96,6 +97,19 @@ async def test_the_same_upload_is_the_same_request_however_its_url_is_signed(
     resigned = deployment.store.presign_get(path.removeprefix("object:"), 30)
     again = await caller.stub.Submit(with_lora(caller, resigned, idempotency_key="k"), metadata=caller.metadata)
     assert again.existing
+
+
+async def test_the_model_gets_the_lora_of_a_hub_of_ones_own(deployment: Deployment, server: HostileServer) -> None:
+    server.answers["/owner/name/resolve/main/pytorch_lora_weights.safetensors"] = answer(lora(seed=3))
+    allowed = AllowedPlace.parse(f"127.0.0.1:{server.port}")
+    deployment.fetching = FetchSettings(allow=(allowed,), hub_url=server.url("/"))
+    deployment.card.max_loras = 1
+    caller = await deployment.caller(await deployment.service())
+    model = Adaptable()
+    await deployment.worker(model=model)
+    submitted = await caller.stub.Submit(with_lora(caller, "owner/name"), metadata=caller.metadata)
+    assert await caller.ended(submitted.request_id) == RequestState.REQUEST_STATE_COMPLETED
+    assert model.given == [(lora(seed=3), 1.0)]
 
 
 @pytest.mark.parametrize(
