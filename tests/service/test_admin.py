@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 
 import grpc
@@ -232,12 +233,17 @@ async def test_what_operators_see_is_unavailable_while_the_broker_is_away(
                 error = await refused(call)
                 assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "QUEUE_UNAVAILABLE")
 
-            async def overview_code() -> grpc.StatusCode:
-                try:
-                    await operator.queues(deployment.endpoint)
-                except grpc.aio.AioRpcError as error:
-                    return error.code()
-                return grpc.StatusCode.OK
+            unavailable = grpc.StatusCode.UNAVAILABLE
+            await eventually(lambda: _code(operator.queues(deployment.endpoint)), lambda code: code == unavailable)
+        # A cluster of brokers is there again some time after its servers are.
+        served = grpc.StatusCode.OK
+        await eventually(lambda: _code(operator.workers(deployment.endpoint)), lambda code: code == served)
 
-            await eventually(overview_code, lambda code: code == grpc.StatusCode.UNAVAILABLE)
-        await eventually(lambda: operator.workers(deployment.endpoint), lambda found: found == [])
+
+async def _code(call: Awaitable[object]) -> grpc.StatusCode:
+    """How a call ends."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
