@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import diffusers
 import numpy as np
@@ -13,9 +14,9 @@ import torch
 
 from inference.model import Frames
 from inference.native_size import Size
-from training.drawing import Clip, draw_clip
+from training.drawing import Clip, Floats, draw_clip
 from training.pixels import judge
-from training.scenes import Scene, draw_scene
+from training.scenes import Scene, centred_scenes, draw_scene
 
 
 class _Kind(NamedTuple):
@@ -84,15 +85,7 @@ def encode_scenes(vae: diffusers.AutoencoderKLCogVideoX, *, count: int, seed: in
     autoencoder.
     """
     drawn = [_scenes(kind, round(count * kind.of_all), [seed, place]) for place, kind in enumerate(_KINDS)]
-    origin = _origin(vae, count, seed)
-    kept = torch.load(cache, weights_only=True) if cache.exists() else {}
-    if kept.get("origin") != origin:
-        encoded = [_encode_all(vae, scenes, kind.size) for kind, scenes in zip(_KINDS, drawn, strict=True)]
-        kept = {"origin": origin, "latents": encoded}
-        unfinished = cache.with_suffix(".unfinished")
-        torch.save(kept, unfinished)
-        unfinished.replace(cache)
-    latents: list[torch.Tensor] = kept["latents"]
+    latents = _kept(vae, cache, drawn, [kind.size for kind in _KINDS])
     squares = torch.cat([one.float().square().flatten() for one in latents])
     # Diffusion adds noise of standard deviation 1: latents should have about the same.
     scaling = float(squares.mean().rsqrt())
@@ -103,9 +96,53 @@ def encode_scenes(vae: diffusers.AutoencoderKLCogVideoX, *, count: int, seed: in
     ]
 
 
-def _origin(vae: diffusers.AutoencoderKLCogVideoX, count: int, seed: int) -> str:
+def encode_centred(vae: diffusers.AutoencoderKLCogVideoX, *, cache: Path) -> tuple[list[Scene], torch.Tensor]:
+    """Draw and encode all scenes of one shape in the middle of 96 x 64 pixels that training may see."""
+    scenes = centred_scenes()
+    (latents,) = _kept(vae, cache, [scenes], [Size(96, 64)])
+    return scenes, latents.float() * vae.config.scaling_factor  # type: ignore[attr-defined]
+
+
+def encode_first_frames(vae: diffusers.AutoencoderKLCogVideoX, data: list[EncodedScenes]) -> list[torch.Tensor]:
+    """Encode the first frame of each clip by itself: latents `(scenes, 1, channels, height / 8, width / 8)`, scaled.
+
+    Drawn from the autoencoder's distribution, as diffusers' pipeline draws a start picture's.
+    """
+    encode: Callable[[torch.Tensor], Any] = vae.encode  # type: ignore[attr-defined]
+    encoded = []
+    torch.manual_seed(0)
+    for part in data:
+        _, _, _, height, width = part.latents.shape
+        first = [draw_clip(scene, width * 8, height * 8).pixels[:1] for scene in part.scenes]
+        with torch.no_grad():
+            drawn = [
+                encode(_pixels(vae, first[place : place + _AT_ONCE])).latent_dist.sample()
+                for place in range(0, len(first), _AT_ONCE)
+            ]
+        scaling: float = vae.config.scaling_factor  # type: ignore[attr-defined]
+        encoded.append(torch.cat(drawn).permute(0, 2, 1, 3, 4).cpu() * scaling)
+    return encoded
+
+
+def _kept(
+    vae: diffusers.AutoencoderKLCogVideoX, cache: Path, drawn: list[list[Scene]], sizes: list[Size]
+) -> list[torch.Tensor]:
+    """Read the latents of scenes from the file `cache`, or encode and write them."""
+    origin = _origin(vae, drawn, sizes)
+    kept = torch.load(cache, weights_only=True) if cache.exists() else {}
+    if kept.get("origin") != origin:
+        encoded = [_encode_all(vae, scenes, size) for scenes, size in zip(drawn, sizes, strict=True)]
+        kept = {"origin": origin, "latents": encoded}
+        unfinished = cache.with_suffix(".unfinished")
+        torch.save(kept, unfinished)
+        unfinished.replace(cache)
+    latents: list[torch.Tensor] = kept["latents"]
+    return latents
+
+
+def _origin(vae: diffusers.AutoencoderKLCogVideoX, drawn: list[list[Scene]], sizes: list[Size]) -> str:
     """What latents depend on."""
-    digest = hashlib.sha256(f"{_KINDS} {count} {seed}".encode())
+    digest = hashlib.sha256(f"{drawn} {sizes}".encode())
     for parameter in vae.encoder.parameters():  # type: ignore[attr-defined]
         digest.update(parameter.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()
@@ -128,9 +165,13 @@ def _encode_all(vae: diffusers.AutoencoderKLCogVideoX, scenes: list[Scene], size
 
 
 def _encode(vae: diffusers.AutoencoderKLCogVideoX, clips: list[Clip]) -> torch.Tensor:
-    pixels = torch.from_numpy(np.stack([clip.pixels for clip in clips])).permute(0, 4, 1, 2, 3) * 2 - 1
-    mode: torch.Tensor = vae.encode(pixels.to(_device(vae))).latent_dist.mode()  # type: ignore[attr-defined]
+    mode: torch.Tensor = vae.encode(_pixels(vae, [clip.pixels for clip in clips])).latent_dist.mode()  # type: ignore[attr-defined]
     return mode
+
+
+def _pixels(vae: diffusers.AutoencoderKLCogVideoX, clips: list[Floats]) -> torch.Tensor:
+    """Clips `(frames, height, width, 3)` from 0 to 1 as one tensor `(clips, 3, frames, height, width)` from -1 to 1."""
+    return (torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3) * 2 - 1).to(_device(vae))
 
 
 def _device(vae: diffusers.AutoencoderKLCogVideoX) -> torch.device:

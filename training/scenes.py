@@ -144,6 +144,15 @@ def draw_scene(lot: np.random.Generator, *, pairs: float = 0.0, spread: float = 
     return Scene(background, tuple(sides))
 
 
+def centred_scenes() -> list[Scene]:
+    """All scenes of one shape in the middle that training may see: each combination at each size."""
+    return [
+        Scene(background, (MovingShape(shape, color, size, motion),))
+        for shape, color, motion, background in _FOR_TRAINING
+        for size in Size
+    ]
+
+
 def _offset(lot: np.random.Generator, spread: float) -> tuple[float, float]:
     x, y = lot.uniform(-spread, spread, 2)
     return float(x), float(y)

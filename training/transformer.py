@@ -18,13 +18,15 @@ from training.captions import caption
 from training.latents import EncodedScenes
 from training.loop import train
 from training.plain_attention import PlainAttention
-from training.scenes import FRAMES
+from training.scenes import FRAMES, Scene
 from training.text_encoder import TEXT_WIDTH, tokens
 
 Pipeline = Any
 """`diffusers.CogVideoXPipeline`, which declares none of its parts."""
 
-_BATCH = 32
+BATCH = 32
+"""Clips of a step."""
+
 _WITHOUT_CAPTION = 0.1
 """Of the clips, how many are shown without their caption, for classifier-free guidance."""
 
@@ -90,31 +92,12 @@ def train_transformer(
         lot = np.random.default_rng([seed, step])
         progress = step / steps
         part = data[int(lot.choice(len(data), p=shares[:, int(progress >= _FIRST_PART)]))]
-        chosen = lot.integers(len(part.scenes), size=_BATCH)
-        captions = ["" if lot.random() < _WITHOUT_CAPTION else caption(part.scenes[scene], lot) for scene in chosen]
+        chosen = lot.integers(len(part.scenes), size=BATCH)
+        captions = captions_of([part.scenes[place] for place in chosen], lot)
         clean = part.latents[torch.from_numpy(chosen)].to(device)
-        generator = torch.Generator(device).manual_seed(int(lot.integers(2**62)))
-        noise = torch.randn(clean.shape, generator=generator, device=device)
-        timesteps = torch.from_numpy(_timesteps(lot)).to(device)
-        noisy = pipeline.scheduler.add_noise(clean, noise, timesteps)
-        target = pipeline.scheduler.get_velocity(clean, noise, timesteps)
-        with torch.no_grad():
-            text = pipeline.text_encoder(tokens(pipeline.tokenizer, captions).to(device))[0]
-        text = torch.cat([text[:, : _TEXT - 1], text[:, -1:]], dim=1)
-        _, frames, _, height, width = clean.shape
-        rotary = pipeline._prepare_rotary_positional_embeddings(height * 8, width * 8, frames, device)
-        with (
-            torch.autocast(device.type, torch.bfloat16),
-            PlainAttention(key=_TEXT - 1, stands_for=MAX_TEXT_TOKENS - _TEXT + 1),
-        ):
-            predicted = transformer(
-                hidden_states=noisy,
-                encoder_hidden_states=text,
-                timestep=timesteps,
-                image_rotary_emb=rotary,
-                return_dict=False,
-            )[0]
-        return functional.mse_loss(predicted.float(), target)
+        timesteps = draw_timesteps(lot, BATCH)
+        predicted, target = predict(pipeline, clean, draw_noise(lot, clean), timesteps, captions)
+        return functional.mse_loss(predicted, target)
 
     transformer.train()
     train(
@@ -129,7 +112,62 @@ def train_transformer(
     transformer.eval()
 
 
-def _timesteps(lot: np.random.Generator) -> npt.NDArray[np.int64]:
+def captions_of(scenes: list[Scene], lot: np.random.Generator) -> list[str]:
+    """Word scenes by lot, and now and then not at all."""
+    return ["" if lot.random() < _WITHOUT_CAPTION else caption(scene, lot) for scene in scenes]
+
+
+def draw_timesteps(lot: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
     """Draw time steps: half of them where noise hides nearly all, since what a clip shows is decided there."""
-    early = lot.random(_BATCH) < 0.5
-    return np.where(early, lot.integers(900, 1000, _BATCH), lot.integers(0, 1000, _BATCH)).astype(np.int64)
+    early = lot.random(count) < 0.5
+    return np.where(early, lot.integers(900, 1000, count), lot.integers(0, 1000, count)).astype(np.int64)
+
+
+def draw_noise(lot: np.random.Generator, like: torch.Tensor) -> torch.Tensor:
+    """Draw standard normal noise of the shape and on the device of `like`."""
+    generator = torch.Generator(like.device).manual_seed(int(lot.integers(2**62)))
+    return torch.randn(like.shape, generator=generator, device=like.device)
+
+
+def predict(
+    pipeline: Pipeline,
+    clean: torch.Tensor,
+    noise: torch.Tensor,
+    timesteps: npt.NDArray[np.int64],
+    captions: list[str],
+    *,
+    beside: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the transformer makes of noisy latents, and what it should: two tensors of velocities.
+
+    Args:
+        pipeline: the model in training.
+        clean: latents `(batch, latent frames, channels, height / 8, width / 8)`.
+        noise: of the shape of `clean`.
+        timesteps: how noisy each clip is, from 0 to 999.
+        captions: one for each clip; an empty one is what guidance compares with.
+        beside: channels beside those of the noisy latents, for a transformer that takes a picture's latents.
+    """
+    device = clean.device
+    at = torch.from_numpy(timesteps).to(device)
+    noisy = pipeline.scheduler.add_noise(clean, noise, at)
+    target = pipeline.scheduler.get_velocity(clean, noise, at)
+    if beside is not None:
+        noisy = torch.cat([noisy, beside], dim=2)
+    with torch.no_grad():
+        text = pipeline.text_encoder(tokens(pipeline.tokenizer, captions).to(device))[0]
+    text = torch.cat([text[:, : _TEXT - 1], text[:, -1:]], dim=1)
+    _, frames, _, height, width = clean.shape
+    rotary = pipeline._prepare_rotary_positional_embeddings(height * 8, width * 8, frames, device)
+    with (
+        torch.autocast(device.type, torch.bfloat16),
+        PlainAttention(key=_TEXT - 1, stands_for=MAX_TEXT_TOKENS - _TEXT + 1),
+    ):
+        predicted = pipeline.transformer(
+            hidden_states=noisy,
+            encoder_hidden_states=text,
+            timestep=at,
+            image_rotary_emb=rotary,
+            return_dict=False,
+        )[0]
+    return predicted.float(), target

@@ -55,8 +55,8 @@ def test_latents_are_kept_for_as_long_as_they_fit(tmp_path: Path) -> None:
 def test_the_command_trains_a_transformer_for_the_encoders_that_there_are(tmp_path: Path) -> None:
     output = Path(shutil.copytree(SMALL_DIRECTORY, tmp_path / "model"))
     folder = str(tmp_path / "checkpoints")
-    sizes = ["--scenes", "70", "--transformer-steps", "2"]
-    main(["--folder", folder, "--output", str(output), "--transformer-only", "--device", "cpu", *sizes])
+    sizes = ["--scenes", "70", "--transformer-steps", "2", "--siblings-steps", "2"]
+    main(["--folder", folder, "--output", str(output), "--first", "transformer", "--device", "cpu", *sizes])
     assert model_digest(output) != model_digest(SMALL_DIRECTORY)
     assert not [path for path in output.rglob("*.json") if str(tmp_path) in path.read_text(encoding="utf-8")]
     encoder = Path("text_encoder", "model.safetensors")
