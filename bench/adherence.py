@@ -1,6 +1,6 @@
 """How well the small model does what prompts say, and what each way to go faster costs: `python -m bench.adherence`.
 
-Generates clips of held-out prompts under several profiles of one model, has the pixel checker judge them, and
+Generates clips of held-out prompts by one model in several ways, has the pixel checker judge them, and
 compares each clip with that of the card's defaults (PSNR over all pixels). `--sheet FILE` writes a contact sheet.
 """
 
@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import diffusers
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -22,6 +21,7 @@ from inference.cogvideox import CogVideoXModel
 from inference.cogvideox_loading import Sampler
 from inference.model import Frames
 from inference.native_size import Size
+from inference.profiles import EXACT, Profile
 from training.adherence import (
     DEFAULT_GUIDANCE,
     DEFAULT_SIZE,
@@ -40,7 +40,7 @@ UNNAMED = "A circle rests on a {background} background."
 
 
 @dataclass(frozen=True)
-class Profile:
+class Way:
     """A way to run the model."""
 
     name: str
@@ -48,45 +48,38 @@ class Profile:
     guidance: float = DEFAULT_GUIDANCE
     size: Size = DEFAULT_SIZE
     sampler: Sampler = Sampler.MODEL_CARD
-    cache_threshold: float = 0.0
-    """Of diffusers' first-block cache; 0 is without."""
+    profile: Profile = EXACT
 
 
-PROFILES = (
-    Profile("the card's defaults"),
-    Profile("guidance 1", guidance=1.0),
-    Profile("guidance 4", guidance=4.0),
-    Profile("guidance 7", guidance=7.0),
-    Profile("2 steps", steps=2),
-    Profile("4 steps", steps=4),
-    Profile("8 steps", steps=8),
-    Profile("50 steps", steps=50),
-    Profile("DPM, dynamic guidance", sampler=Sampler.DPM_DYNAMIC),
-    Profile("first-block cache at 0.3", cache_threshold=0.3),
-    Profile("first-block cache at 0.6", cache_threshold=0.6),
-    Profile("64 x 96", size=Size(64, 96)),
-    Profile("112 x 64", size=Size(112, 64)),
-    Profile("64 x 48", size=Size(64, 48)),
+WAYS = (
+    Way("the card's defaults"),
+    Way("guidance 1", guidance=1.0),
+    Way("guidance 4", guidance=4.0),
+    Way("guidance 7", guidance=7.0),
+    Way("2 steps", steps=2),
+    Way("4 steps", steps=4),
+    Way("8 steps", steps=8),
+    Way("50 steps", steps=50),
+    Way("DPM, dynamic guidance", sampler=Sampler.DPM_DYNAMIC),
+    *(Way(profile.name, profile=profile) for profile in map(Profile, (0.1, 0.2, 0.3, 0.6))),
+    Way("64 x 96", size=Size(64, 96)),
+    Way("112 x 64", size=Size(112, 64)),
+    Way("64 x 48", size=Size(64, 48)),
 )
 
 
-def load(profile: Profile) -> CogVideoXModel:
-    """Load the small model for a profile."""
-    model = load_small_model(profile.sampler)
-    if profile.cache_threshold:
-        transformer = model._pipeline.transformer
-        cache = diffusers.FirstBlockCacheConfig(threshold=profile.cache_threshold)  # type: ignore[no-untyped-call]
-        transformer.enable_cache(cache)  # type: ignore[attr-defined]
-    return model
+def load(way: Way) -> CogVideoXModel:
+    """Load the small model for a way."""
+    return load_small_model(way.sampler, way.profile)
 
 
-def measure(profile: Profile, samples: list[Sample], exact: list[Frames] | None) -> tuple[str, list[Frames]]:
+def measure(way: Way, samples: list[Sample], exact: list[Frames] | None) -> tuple[str, list[Frames]]:
     """Generate and judge; returns the row of the table and the clips."""
-    model = load(profile)
-    clip_of(model, "warm up", 0, steps=2, size=profile.size)
+    model = load(way)
+    clip_of(model, "warm up", 0, steps=2, size=way.size)
     started = time.perf_counter()
     clips = [
-        clip_of(model, sample.prompt, sample.seed, steps=profile.steps, guidance=profile.guidance, size=profile.size)
+        clip_of(model, sample.prompt, sample.seed, steps=way.steps, guidance=way.guidance, size=way.size)
         for sample in samples
     ]
     seconds = (time.perf_counter() - started) / len(samples)
@@ -100,8 +93,8 @@ def measure(profile: Profile, samples: list[Sample], exact: list[Frames] | None)
     if exact is None:
         moves = ", ".join(f"{motion} {100 * share:.0f} %" for motion, share in by_motion(samples, verdicts).items())
         print(f"Motions at the card's defaults: {moves}.\n")
-        print(f"| profile | {' | '.join(found)} | PSNR | a clip |\n|{' --- |' * (len(cells) + 1)}")
-    return f"| {profile.name} | {' | '.join(cells)} |", clips
+        print(f"| way | {' | '.join(found)} | PSNR | a clip |\n|{' --- |' * (len(cells) + 1)}")
+    return f"| {way.name} | {' | '.join(cells)} |", clips
 
 
 def psnr(frames: Frames, exact: Frames) -> float:
@@ -146,25 +139,25 @@ def sheet(samples: list[Sample], clips: list[Frames], file: Path, *, rows: int =
 
 
 def main() -> None:
-    """Run the profiles and print the table."""
+    """Try the ways and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--clips", type=int, default=100, help="clips for each profile")
+    parser.add_argument("--clips", type=int, default=100, help="clips for each way")
     parser.add_argument("--pairs", type=float, default=0.0, help="how often a scene has two shapes, 0 to 1")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--profiles", type=int, default=len(PROFILES), help="so many of them, in their order")
+    parser.add_argument("--ways", type=int, default=len(WAYS), help="so many of them, in their order")
     parser.add_argument("--sheet", type=Path)
     wanted = parser.parse_args()
     print(f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, {wanted.clips} clips\n")
     samples = held_out_samples(wanted.clips, seed=wanted.seed, pairs=wanted.pairs)
     exact: list[Frames] | None = None
-    for profile in PROFILES[: wanted.profiles]:
-        row, clips = measure(profile, samples, exact)
+    for way in WAYS[: wanted.ways]:
+        row, clips = measure(way, samples, exact)
         exact = exact or clips
         print(row, flush=True)
     if wanted.sheet and exact:
         sheet(samples, exact, wanted.sheet)
-    if wanted.profiles > 1:
-        print(f"\n{negative_prompts(load(PROFILES[0]), max(wanted.clips // 3, 1))}")
+    if wanted.ways > 1:
+        print(f"\n{negative_prompts(load(WAYS[0]), max(wanted.clips // 3, 1))}")
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ def load_model(settings: Settings, device: str) -> Loaded:
         rife_directory=settings.rife_directory.expanduser(),
         simulated_step_s=settings.simulated_step_s,
         cpu_threads=settings.cpu_threads,
+        profile=settings.speed_profile(),
     )
     video_model, doubler = load(wanted, card)
     fitting = {name: served for name, served in cards.items() if model_of(served) == model_of(card)}

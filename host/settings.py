@@ -18,6 +18,7 @@ from pydantic_settings import SettingsError as PydanticSettingsError
 
 from files import ObjectStoreSettings
 from files.fetch_guard import AllowedPlace, FetchSettings
+from inference.profiles import EXACT, Profile
 from jobs.broker import BrokerSettings
 from jobs.cards import load_card
 from service.queue_servicer import QueueServiceSettings
@@ -102,6 +103,12 @@ class Settings(BaseSettings):
     """Where `cogreeld fetch-rife` puts the weights of RIFE."""
     cpu_threads: int = Field(default=1, ge=1)
     """Threads that torch computes with on a CPU."""
+    profile: Literal["exact", "fast"] = "exact"
+    """How the model is run: with the numbers of the reference pipeline, or faster and a little different. It stands in
+    every result."""
+    step_cache: float = Field(default=0.1, gt=0, le=1)
+    """How little a step must change to be taken from the one before it, in the fast profile: more is faster and
+    differs more."""
     simulated_step_s: float = Field(default=0.02, ge=0)
     """Seconds that the simulated device sleeps a denoising step."""
     worker_name: str = Field(default_factory=socket.gethostname)
@@ -175,6 +182,10 @@ class Settings(BaseSettings):
             CardError: a card cannot be read.
         """
         return {endpoint: load_card(name) for endpoint, name in self.endpoints.items()}
+
+    def speed_profile(self) -> Profile:
+        """How this machine's workers run their model."""
+        return Profile(step_cache=self.step_cache) if self.profile == "fast" else EXACT
 
     def device_list(self) -> list[str]:
         """The devices, in order."""

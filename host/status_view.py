@@ -47,6 +47,7 @@ def as_json(snapshot: Snapshot) -> str:
                         "name": worker.model.name,
                         "revision": worker.model.revision,
                         "digest": worker.model.digest,
+                        "profile": worker.model.profile,
                     },
                     "request_id": worker.request_id or None,
                     "started": worker.started.ToJsonString(),

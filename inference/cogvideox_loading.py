@@ -14,6 +14,7 @@ from inference.cogvideox import CogVideoXModel
 from inference.model import DeviceError, ModelIdentity
 from inference.native_size import Size
 from inference.pipeline import Pipeline, Scheduler
+from inference.profiles import EXACT, Profile
 from inference.quiet_libraries import quieten_libraries
 from inference.weights import (
     PICTURE_PIPELINE,
@@ -47,6 +48,7 @@ def load_cogvideox(
     num_frames: int = 49,  # what CogVideoX-5B was trained for: 6 s at 8 frames a second, and the first one
     native_sizes: Sequence[Size] = (),
     sampler: Sampler = Sampler.MODEL_CARD,
+    profile: Profile = EXACT,
     cpu_threads: int = 1,
 ) -> CogVideoXModel:
     """Load a CogVideoX model for text or for start pictures, in bf16 on `cuda:N` and in fp32 on `cpu`.
@@ -54,7 +56,7 @@ def load_cogvideox(
     `model` is a directory in diffusers format or a hub id, `revision` the hub's revision, best a commit
     hash; together with `name` it is handed on in the model's identity, whose digest is computed from the
     files (for CogVideoX-5B's 22 GB, some tens of seconds). `num_frames`, `native_sizes` and
-    `cpu_threads` are explained at `CogVideoXModel`.
+    `cpu_threads` are explained at `CogVideoXModel`, `profile` at `Profile`.
 
     Sets for the whole process: diffusers and transformers log errors only; cuDNN keeps to deterministic
     algorithms.
@@ -67,7 +69,7 @@ def load_cogvideox(
     quieten_libraries()
     target = _check_device(device)
     directory = resolve_model(model, revision)
-    identity = ModelIdentity(name=name, revision=revision, digest=model_digest(directory))
+    identity = ModelIdentity(name=name, revision=revision, digest=model_digest(directory), profile=profile.name)
     try:
         loaded = getattr(diffusers, pipeline_name(directory)).from_pretrained(
             directory,
@@ -94,6 +96,9 @@ def load_cogvideox(
         pipeline.to(target)
     except RuntimeError as error:
         raise DeviceError(f"{directory} does not go onto {device}: {error}") from error
+    if profile.step_cache:
+        cache = diffusers.FirstBlockCacheConfig(threshold=profile.step_cache)  # type: ignore[no-untyped-call]
+        pipeline.transformer.enable_cache(cache)
     pipeline.set_progress_bar_config(disable=True)
     return CogVideoXModel(
         pipeline,

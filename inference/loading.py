@@ -15,6 +15,7 @@ from inference.blend import BlendDoubler
 from inference.model import VideoModel
 from inference.model_choice import SIMULATED, CardMismatchError
 from inference.native_size import Size
+from inference.profiles import EXACT, Profile
 from inference.render import FrameDoubler
 from inference.simulated import SimulatedModel
 
@@ -27,7 +28,8 @@ class ModelSettings:
 
     `device` is `cpu`, `cuda:N` or `simulated`; `model` a directory in diffusers format or a hub id, ignored by the
     simulated device. `rife_directory` holds the weights that `cogreeld fetch-rife` fetches. The simulated device
-    sleeps `simulated_step_s` seconds a denoising step. `cpu_threads` bounds torch on a CPU.
+    sleeps `simulated_step_s` seconds a denoising step. `cpu_threads` bounds torch on a CPU. `profile` is ignored by the
+    simulated device, which has nothing to leave out.
     """
 
     device: str
@@ -35,6 +37,7 @@ class ModelSettings:
     rife_directory: Path = Path()
     simulated_step_s: float = 0.02
     cpu_threads: int = 1
+    profile: Profile = EXACT
 
 
 def load(settings: ModelSettings, card: ModelCard) -> tuple[VideoModel, FrameDoubler]:
@@ -78,6 +81,7 @@ def _load_torch(settings: ModelSettings, card: ModelCard) -> tuple[VideoModel, F
         device=settings.device,
         num_frames=card.frames,
         native_sizes=[Size(size.width, size.height) for size in card.native_sizes],
+        profile=settings.profile,
         cpu_threads=settings.cpu_threads,
     )
     return model, Interpolator(weights, device=torch.device(settings.device))

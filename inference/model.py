@@ -16,6 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.profiles import EXACT
+
 Frames = NDArray[np.uint8]
 """Pictures in time: uint8, shape (frames, height, width, 3), RGB."""
 Picture = NDArray[np.uint8]
@@ -105,15 +107,17 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Which weights these are: determinism is promised per identity.
+    """Which weights these are, and how they are run: determinism is promised per identity.
 
     `name` is the card's model name, `revision` the pinned revision and `digest` the SHA-256 over the weight
-    files (hexadecimal), or over the painter's version where there are no weights.
+    files (hexadecimal), or over the painter's version where there are no weights. `profile` names how they are run
+    (see `profiles`).
     """
 
     name: str
     revision: str
     digest: str
+    profile: str = EXACT.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ def attempt_span(record: Record, identity: ModelIdentity, worker_name: str) -> I
         "cogreel.worker": worker_name,
         "cogreel.model": identity.name,
         "cogreel.model_revision": identity.revision,
+        "cogreel.profile": identity.profile,
     }
     span = _tracer.start_span("attempt", context=parent, kind=SpanKind.CONSUMER, attributes=attributes)
     with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):

@@ -33,7 +33,9 @@ def generation_of(submission: SubmitRequest, start: Start | None = None, lora: L
 
 def model_version(identity: ModelIdentity) -> ModelVersion:
     """Which weights a worker has, or a video is by."""
-    return ModelVersion(name=identity.name, revision=identity.revision, digest=identity.digest)
+    return ModelVersion(
+        name=identity.name, revision=identity.revision, digest=identity.digest, profile=identity.profile
+    )
 
 
 def video_output(generation: Generation, rendered: Rendered, identity: ModelIdentity, timings: Timings) -> VideoOutput:

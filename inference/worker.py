@@ -31,6 +31,7 @@ from inference.inputs import InputUnavailableError, load_lora, load_start
 from inference.metrics import WorkerMetrics
 from inference.model import CancelledError, DeviceError, InputError, Stage, VideoModel
 from inference.observation import AttemptObservation, attempt_span, note_outcome
+from inference.profiles import EXACT
 from inference.progress import AttemptProgress
 from inference.render import FrameDoubler, encode_frames, generate_frames
 from inference.translation import generation_of, model_version, video_output, waited_s
@@ -223,8 +224,10 @@ class VideoWorker:
         failpoints.reach(failpoints.ATTEMPT_CLAIMED)
         _log.info("attempt.started", endpoint=lease.record.endpoint)
         identity = self._model.identity
+        profile = "" if identity.profile == EXACT.name else f", {identity.profile}"
         lease.log.line(
-            f"Attempt {lease.record.attempt} on {self._settings.name} with {identity.name} at {identity.revision}.",
+            f"Attempt {lease.record.attempt} on {self._settings.name} with {identity.name} at {identity.revision}"
+            f"{profile}.",
             queue_pb2.LOG_LEVEL_INFO,
         )
         progress = AttemptProgress(

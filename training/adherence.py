@@ -12,6 +12,7 @@ from inference.cogvideox import CogVideoXModel
 from inference.cogvideox_loading import Sampler, load_cogvideox
 from inference.model import Frames, Generation, Stage, VideoModel
 from inference.native_size import Size
+from inference.profiles import EXACT, Profile
 from inference.small_model import SMALL_DIRECTORY, SMALL_FRAMES, SMALL_NAME, SMALL_NATIVE_SIZES, SMALL_REVISION
 from training.captions import caption
 from training.pixels import Verdict
@@ -41,7 +42,7 @@ def held_out_samples(count: int, *, seed: int = 0, pairs: float = 0.0) -> list[S
     return samples
 
 
-def load_small_model(sampler: Sampler = Sampler.MODEL_CARD) -> CogVideoXModel:
+def load_small_model(sampler: Sampler = Sampler.MODEL_CARD, profile: Profile = EXACT) -> CogVideoXModel:
     """Load the small model as a worker does, on two threads of the CPU."""
     return load_cogvideox(
         str(SMALL_DIRECTORY),
@@ -51,6 +52,7 @@ def load_small_model(sampler: Sampler = Sampler.MODEL_CARD) -> CogVideoXModel:
         num_frames=SMALL_FRAMES,
         native_sizes=SMALL_NATIVE_SIZES,
         sampler=sampler,
+        profile=profile,
         cpu_threads=2,
     )
 

@@ -75,6 +75,7 @@ async def test_one_trace_leads_from_the_caller_to_the_stages(watched_tree: Tree,
         "cogreel.worker": (await caller.status(request_id)).status.worker,
         "cogreel.model": "simulated",
         "cogreel.model_revision": attempt.attributes["cogreel.model_revision"],
+        "cogreel.profile": "exact",
         "cogreel.outcome": "completed",
     }
     log = [json.loads(line) for line in (watched_tree.data_dir / "logs/worker-0.log").read_text().splitlines()]

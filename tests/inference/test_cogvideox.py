@@ -26,6 +26,7 @@ from inference.model import (
 )
 from inference.native_size import Size
 from inference.pipeline import Pipeline
+from inference.profiles import EXACT, Profile
 from inference.prompt_embeddings import PromptEmbeddings
 from inference.streaming_decode import decode_chunks
 from tests.inference.progress import RecordingProgress
@@ -45,7 +46,11 @@ FRAMES = 17  # five latent frames: two chunks to decode
 
 
 def load(
-    directory: Path, *, native_sizes: tuple[Size, ...] = (), sampler: Sampler = Sampler.MODEL_CARD
+    directory: Path,
+    *,
+    native_sizes: tuple[Size, ...] = (),
+    sampler: Sampler = Sampler.MODEL_CARD,
+    profile: Profile = EXACT,
 ) -> CogVideoXModel:
     return load_cogvideox(
         str(directory),
@@ -55,6 +60,7 @@ def load(
         num_frames=FRAMES,
         native_sizes=native_sizes,
         sampler=sampler,
+        profile=profile,
     )
 
 
@@ -147,21 +153,10 @@ def test_progress_tells_every_stage_and_step(model: CogVideoXModel, progress: Re
     assert progress.steps == [(Stage.DENOISE, n) for n in range(1, 7)] + [(Stage.DECODE, n) for n in (1, 2)]
 
 
-@pytest.mark.parametrize("cache", ["none", "pyramid attention broadcast", "first block cache"])
-def test_a_cancelled_request_leaves_nothing_behind(small_model_directory: Path, cache: str) -> None:
+@pytest.mark.parametrize("profile", [EXACT, Profile(step_cache=0.9)], ids=["exact", "fast"])
+def test_a_cancelled_request_leaves_nothing_behind(small_model_directory: Path, profile: Profile) -> None:
     def fresh() -> CogVideoXModel:
-        pipeline = load_pipeline(small_model_directory)
-        match cache:
-            case "pyramid attention broadcast":
-                config = diffusers.PyramidAttentionBroadcastConfig(  # type: ignore[no-untyped-call]
-                    spatial_attention_block_skip_range=3,
-                    current_timestep_callback=lambda: pipeline._current_timestep,  # type: ignore[attr-defined]
-                )
-                pipeline.transformer.enable_cache(config)  # type: ignore[attr-defined]
-            case "first block cache":
-                threshold = diffusers.FirstBlockCacheConfig(threshold=10)  # type: ignore[no-untyped-call]
-                pipeline.transformer.enable_cache(threshold)  # type: ignore[attr-defined]
-        return CogVideoXModel(pipeline, ModelIdentity("small", "1", ""), num_frames=FRAMES)
+        return load(small_model_directory, profile=profile)
 
     expected = frames_of(fresh())
     model = fresh()
@@ -170,6 +165,16 @@ def test_a_cancelled_request_leaves_nothing_behind(small_model_directory: Path, 
         with pytest.raises(CancelledError):
             model.generate(other, RecordingProgress(cancel_at=cancel_at))
         np.testing.assert_array_equal(frames_of(model), expected)
+
+
+def test_the_fast_profile_comes_near_the_exact_one_and_is_named(
+    model: CogVideoXModel, small_model_directory: Path
+) -> None:
+    fast = load(small_model_directory, profile=Profile(step_cache=0.9))
+    assert (model.identity.profile, fast.identity.profile) == ("exact", "fast, step cache 0.9")
+    exact, near = (frames_of(one).astype(np.float32) for one in (model, fast))
+    assert 0 < np.abs(exact - near).mean() < 40
+    np.testing.assert_array_equal(frames_of(fast), near)
 
 
 def test_cancelling_stops_at_the_step_in_hand(model: CogVideoXModel) -> None:

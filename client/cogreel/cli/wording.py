@@ -18,7 +18,7 @@ from cogreel.updates import (
     state_name,
 )
 from cogreel.v1.queue_pb2 import Failure, LogLine, RequestState, RequestStatus
-from cogreel.v1.video_pb2 import Timings, VideoOutput
+from cogreel.v1.video_pb2 import ModelVersion, Timings, VideoOutput
 
 
 def duration(seconds: float) -> str:
@@ -138,9 +138,14 @@ def video_rows(request_id: str, video: VideoOutput) -> list[tuple[str, str]]:
         ("request", request_id),
         ("seed", str(video.seed)),
         ("video", f"{picture}, {size(video.video.file_size)}"),
-        ("model", f"{video.model.name} {video.model.revision}".strip()),
+        ("model", _model(video.model)),
         ("timings", timings(video.timings)),
     ]
+
+
+def _model(model: ModelVersion) -> str:
+    named = f"{model.name} {model.revision}".strip()
+    return named if model.profile in {"", "exact"} else f"{named} ({model.profile})"
 
 
 def timings(spent: Timings) -> str:
