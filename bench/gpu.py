@@ -29,14 +29,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cogvideox_sizes import FULL, SMALL, Extent, random_pipeline
 from inference.cogvideox import CogVideoXModel
-from inference.model import Generation, ModelIdentity
+from inference.model import Generation, ModelIdentity, SilentProgress
 from inference.mp4 import encode_mp4
 from inference.quiet_libraries import quieten_libraries
 from inference.render import render
 from inference.rife import RifeWeightsError, find_rife_weights
 from inference.rife.interpolate import Interpolator
 from inference.streaming_decode import decode_chunks
-from training.adherence import Silent
 
 KERNELS = {
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -198,9 +197,9 @@ def measure_request(bench: Bench, pipeline: Any, rife: Path | None, folder: Path
     frames = np.random.default_rng(0).integers(0, 255, (extent.frames, extent.height, extent.width, 3), np.uint8)
     doubler = Interpolator(rife, device=bench.device) if rife else None
     if doubler:
-        bench.time("RIFE, all pairs", lambda: doubler.double(frames, Silent()))
+        bench.time("RIFE, all pairs", lambda: doubler.double(frames, SilentProgress()))
     size = {"fps": 16, "width": extent.width, "height": extent.height}
-    bench.time("encode noise", lambda: encode_mp4(frames, folder / "noise.mp4", **size, progress=Silent()))
+    bench.time("encode noise", lambda: encode_mp4(frames, folder / "noise.mp4", **size, progress=SilentProgress()))
 
     model = CogVideoXModel(pipeline, ModelIdentity("random", "1", ""), num_frames=extent.frames)
     generation = Generation(
@@ -222,7 +221,7 @@ def measure_request(bench: Bench, pipeline: Any, rife: Path | None, folder: Path
     bench.rows.append(Row(name, time.perf_counter() - started, note=spent))
 
 
-class Stages(Silent):
+class Stages(SilentProgress):
     """A `Progress` that measures the stages, in seconds."""
 
     def __init__(self) -> None:

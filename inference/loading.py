@@ -5,19 +5,25 @@ torch is imported only where a model needs it, so that a worker with the simulat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import structlog
 from cogreel.v1.admin_pb2 import ModelCard
+from cogreel.v1.queue_pb2 import SubmitRequest
+from cogreel.v1.video_pb2 import TextToVideoInput
 
 from inference.blend import BlendDoubler
-from inference.model import VideoModel
+from inference.model import SilentProgress, StartPicture, VideoModel
 from inference.model_choice import SIMULATED, CardMismatchError
 from inference.native_size import Size
 from inference.profiles import EXACT, Profile
-from inference.render import FrameDoubler
+from inference.render import FrameDoubler, generate_frames
 from inference.simulated import SimulatedModel
+from inference.translation import generation_of
+from jobs.cards import resolve
 
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +47,7 @@ class ModelSettings:
 
 
 def load(settings: ModelSettings, card: ModelCard) -> tuple[VideoModel, FrameDoubler]:
-    """Load the model and what doubles its frames, and hold them against the card.
+    """Load the model and what doubles its frames, try them once, and hold them against the card.
 
     Raises:
         CardMismatchError: the model is not the card's.
@@ -71,6 +77,7 @@ def _load_torch(settings: ModelSettings, card: ModelCard) -> tuple[VideoModel, F
     from inference.rife import find_rife_weights  # noqa: PLC0415
     from inference.rife.interpolate import Interpolator  # noqa: PLC0415
 
+    started = time.monotonic()
     weights = find_rife_weights(settings.rife_directory)
     torch.set_num_threads(settings.cpu_threads)
     _log.info("model.loading", model=settings.model, device=settings.device)
@@ -84,4 +91,22 @@ def _load_torch(settings: ModelSettings, card: ModelCard) -> tuple[VideoModel, F
         profile=settings.profile,
         cpu_threads=settings.cpu_threads,
     )
-    return model, Interpolator(weights, device=torch.device(settings.device))
+    doubler = Interpolator(weights, device=torch.device(settings.device))
+    _log.info("model.loaded", seconds=_since(started), digest=model.identity.digest)
+    _warm_up(model, doubler, card)
+    _log.info("model.warm", seconds=_since(started))
+    return model, doubler
+
+
+def _warm_up(model: VideoModel, doubler: FrameDoubler, card: ModelCard) -> None:
+    """Make the clip of a caller who sets nothing, in one step: what fails for it would fail for every request."""
+    usual = resolve(SubmitRequest(text_to_video=TextToVideoInput(num_inference_steps=1, seed=0)), "", card)
+    generation = generation_of(usual)
+    if "image_to_video" in model.input_kinds:
+        black = np.zeros((generation.height, generation.width, 3), np.uint8)
+        generation = replace(generation, start=StartPicture(black))
+    generate_frames(model, doubler, generation, SilentProgress())
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 1)

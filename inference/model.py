@@ -7,7 +7,7 @@ Nothing in this module imports torch, so that the simulated device stays light.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -155,6 +155,23 @@ class Progress(Protocol):
 
     def check(self) -> None:
         """Say nothing, only look whether the request is still wanted: for the middle of a long step."""
+
+
+class SilentProgress:
+    """A `Progress` of work that nobody waits for, and nobody cancels."""
+
+    def stage(self, stage: Stage, total: int = 0) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Measure nothing."""
+        return nullcontext()
+
+    def step(self, step: int) -> None:
+        """Tell nobody."""
+
+    def log(self, message: str, *, level: str = "INFO") -> None:
+        """Keep nothing."""
+
+    def check(self) -> None:
+        """Go on."""
 
 
 class VideoModel(Protocol):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from inference.cogvideox import CogVideoXModel
 from inference.cogvideox_loading import Sampler, load_cogvideox
-from inference.model import Frames, Generation, Stage, VideoModel
+from inference.model import Frames, Generation, SilentProgress, VideoModel
 from inference.native_size import Size
 from inference.profiles import EXACT, Profile
 from inference.small_model import SMALL_DIRECTORY, SMALL_FRAMES, SMALL_NAME, SMALL_NATIVE_SIZES, SMALL_REVISION
@@ -79,7 +78,7 @@ def clip_of(
         use_rife=False,
         export_fps=8,
     )
-    return model.generate(generation, Silent()).frames
+    return model.generate(generation, SilentProgress()).frames
 
 
 def shares(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, float]:
@@ -109,17 +108,3 @@ def by_motion(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[Mo
 
 def _mean(values: Sequence[bool]) -> float:
     return float(np.mean(values)) if values else float("nan")
-
-
-class Silent:
-    """A `Progress` that nobody reads."""
-
-    @contextmanager
-    def stage(self, stage: Stage, total: int = 0) -> Iterator[None]:  # noqa: ARG002
-        yield
-
-    def step(self, step: int) -> None: ...
-
-    def log(self, message: str, *, level: str = "INFO") -> None: ...
-
-    def check(self) -> None: ...

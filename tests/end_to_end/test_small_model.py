@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,16 @@ from inference.mp4 import decode_frames, probe
 from tests.deployment import Caller, fetch
 from tests.end_to_end.tree import Tree
 from tests.loras import lora
+from tests.rife_directory import RIFE_DIRECTORY
 from tests.service.uploads import upload
 from training.pixels import Seen, look_at
 from training.scenes import Motion
 
 PROMPT = "A small red ball rolls to the right over a blue background"
-CACHE = Path(__file__).resolve().parents[2] / ".cache"
 
 
 def small_tree(folder: Path) -> Tree:
-    environment = {"COGREEL_RIFE_DIRECTORY": os.environ.get("COGREEL_RIFE_DIRECTORY", str(CACHE / "rife"))}
+    environment = {"COGREEL_RIFE_DIRECTORY": str(RIFE_DIRECTORY)}
     return Tree(folder, devices="cpu", environment=environment)
 
 

@@ -30,8 +30,7 @@ from inference.weights import model_digest
 from jobs.cards import load_card
 from tests.deployment import Deployment
 from tests.host.diagnoses import only, told
-
-CACHE = Path(__file__).parents[2] / ".cache"
+from tests.rife_directory import RIFE_DIRECTORY
 
 
 @pytest.fixture
@@ -126,7 +125,7 @@ def test_weights_of_rife_that_are_missing_or_damaged(tmp_path: Path) -> None:
     settings = Settings(devices="cpu", rife_directory=tmp_path)
     assert "cogreeld fetch-rife" in only(check_rife(settings, fetched_at_start=False), "rife").remedy
     assert only(check_rife(settings, fetched_at_start=True), "rife").verdict is Verdict.OK
-    published = fetch_rife_weights(Path(os.environ.get("COGREEL_RIFE_DIRECTORY", CACHE / "rife")))
+    published = fetch_rife_weights(RIFE_DIRECTORY)
     content = bytearray(published.read_bytes())
     content[1000] ^= 1
     (tmp_path / WEIGHTS_FILE_NAME).write_bytes(content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,11 @@ from host.device_process import load_model
 from host.settings import Settings
 from inference.model_choice import SIMULATED, SMALL, CardMismatchError
 from jobs.cards import load_card
-
-CACHE = Path(__file__).resolve().parents[2] / ".cache"
+from tests.rife_directory import RIFE_DIRECTORY
 
 
 def settings(**endpoints: str) -> Settings:
-    rife = Path(os.environ.get("COGREEL_RIFE_DIRECTORY", str(CACHE / "rife")))
-    return Settings(model=SMALL, rife_directory=rife, endpoints=endpoints)
+    return Settings(model=SMALL, rife_directory=RIFE_DIRECTORY, endpoints=endpoints)
 
 
 def picture_card(folder: Path) -> str:

@@ -19,6 +19,7 @@ from inference.rife import RifeWeightsError, fetch_rife_weights, find_rife_weigh
 from inference.rife.ifnet import load_ifnet
 from inference.rife.interpolate import Interpolator
 from tests.inference.progress import RecordingProgress
+from tests.rife_directory import RIFE_DIRECTORY
 
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -26,7 +27,7 @@ _REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def rife_weights() -> Path:
     """The published weights, fetched once a checkout."""
-    return fetch_rife_weights(_REPOSITORY / ".cache" / "rife")
+    return fetch_rife_weights(RIFE_DIRECTORY)
 
 
 @pytest.fixture(scope="session")
