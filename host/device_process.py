@@ -90,6 +90,7 @@ def load_model(settings: Settings, device: str) -> Loaded:
         simulated_step_s=settings.simulated_step_s,
         cpu_threads=settings.cpu_threads,
         profile=settings.speed_profile(),
+        offload=settings.offload,
     )
     video_model, doubler = load(wanted, card)
     fitting = {name: served for name, served in cards.items() if model_of(served) == model_of(card)}

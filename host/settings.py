@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     step_cache: float = Field(default=0.1, gt=0, le=1)
     """How little a step must change to be taken from the one before it, in the fast profile: more is faster and
     differs more."""
+    offload: Literal["auto", "none", "parts"] = "auto"
+    """Whether the text encoder and the transformer wait in the machine's memory until their turn, for a GPU that cannot
+    hold both: as the GPU's memory asks for, never, always. The videos are the same."""
     simulated_step_s: float = Field(default=0.02, ge=0)
     """Seconds that the simulated device sleeps a denoising step."""
     worker_name: str = Field(default_factory=socket.gethostname)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from inference.model import (
     Stage,
 )
 from inference.native_size import Size, nearest_native_size
+from inference.offloading import Offload, Residence
 from inference.pipeline import Pipeline
 from inference.prompt_embeddings import MAX_TEXT_TOKENS, PromptEmbedding, PromptEmbeddings
 from inference.streaming_decode import decode_chunks, latent_chunks
@@ -50,8 +52,9 @@ class CogVideoXModel:
         native_sizes: Sequence[Size] = (),
         dynamic_guidance: bool = False,
         cpu_threads: int = 1,
+        residence: Residence | None = None,
     ) -> None:
-        """Take over a loaded pipeline that already lies on its device.
+        """Take over a loaded pipeline, with its `residence` if not all of it lies on its device.
 
         `num_frames` is the length of each clip, of the form 8 k + 1. `native_sizes` are those the model was
         trained for: a request is denoised at the nearest one (see `nearest_native_size`). Without any, it is
@@ -73,15 +76,21 @@ class CogVideoXModel:
                 raise ValueError(f"native size {size} is not in multiples of {self._multiple}")
         self._pipeline = pipeline
         self._identity = identity
+        self._residence = residence or Residence(pipeline.device)
         self._denoiser = Denoiser(pipeline, num_frames=num_frames, dynamic_guidance=dynamic_guidance)
         self._native_sizes = tuple(native_sizes)
         self._cpu_threads = cpu_threads
-        self._embeddings = PromptEmbeddings(pipeline)
+        self._embeddings = PromptEmbeddings(pipeline, self._residence)
 
     @property
     def identity(self) -> ModelIdentity:
         """Which weights these are."""
         return self._identity
+
+    @property
+    def offload(self) -> Offload:
+        """Whether parts of it wait in the machine's memory."""
+        return self._residence.offload
 
     @property
     def input_kinds(self) -> frozenset[str]:
@@ -108,13 +117,14 @@ class CogVideoXModel:
             with progress.stage(Stage.DENOISE, total=steps):
                 if size != (generation.width, generation.height):
                     progress.log(f"Denoising at {size.width}x{size.height}, the nearest native size.")
-                with applied(self._pipeline, generation.lora):
+                transformer = cast(torch.nn.Module, self._pipeline.transformer)
+                with self._residence.of(transformer), applied(self._pipeline, generation.lora):
                     latents = self._denoiser.denoise(generation, size, prompt, negative, progress)
             return Clip(self._decode(latents, progress))
 
     @contextmanager
     def _fixed_threads(self) -> Iterator[None]:
-        if self._pipeline.device.type != "cpu":
+        if self._residence.device.type != "cpu":
             yield
             return
         before = torch.get_num_threads()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -11,8 +12,10 @@ import diffusers
 import torch
 
 from inference.cogvideox import CogVideoXModel
+from inference.device_memory import device_memory_bytes
 from inference.model import DeviceError, ModelIdentity
 from inference.native_size import Size
+from inference.offloading import Offload, Residence, fitting
 from inference.pipeline import Pipeline, Scheduler
 from inference.profiles import EXACT, Profile
 from inference.quiet_libraries import quieten_libraries
@@ -49,6 +52,7 @@ def load_cogvideox(
     native_sizes: Sequence[Size] = (),
     sampler: Sampler = Sampler.MODEL_CARD,
     profile: Profile = EXACT,
+    offload: Offload = Offload.NONE,
     cpu_threads: int = 1,
 ) -> CogVideoXModel:
     """Load a CogVideoX model for text or for start pictures, in bf16 on `cuda:N` and in fp32 on `cpu`.
@@ -56,7 +60,7 @@ def load_cogvideox(
     `model` is a directory in diffusers format or a hub id, `revision` the hub's revision, best a commit
     hash; together with `name` it is handed on in the model's identity, whose digest is computed from the
     files (for CogVideoX-5B's 22 GB, some tens of seconds). `num_frames`, `native_sizes` and
-    `cpu_threads` are explained at `CogVideoXModel`, `profile` at `Profile`.
+    `cpu_threads` are explained at `CogVideoXModel`, `profile` at `Profile`, `offload` at `Offload`.
 
     Sets for the whole process: diffusers and transformers log errors only; cuDNN keeps to deterministic
     algorithms.
@@ -92,8 +96,13 @@ def load_cogvideox(
             pipeline.scheduler.config, timestep_spacing="trailing"
         )
         pipeline.scheduler = cast(Scheduler, recommended)
+    if offload is Offload.AUTO:
+        largest = max(native_sizes, key=lambda size: size.width * size.height, default=Size(720, 480))
+        memory_bytes = device_memory_bytes(device) if target.type == "cuda" else sys.maxsize
+        offload = fitting(pipeline, memory_bytes=memory_bytes, frames=num_frames, size=largest)
+    residence = Residence(target, offload)
     try:
-        pipeline.to(target)
+        residence.settle(pipeline)
     except RuntimeError as error:
         raise DeviceError(f"{directory} does not go onto {device}: {error}") from error
     if profile.step_cache:
@@ -107,6 +116,7 @@ def load_cogvideox(
         native_sizes=native_sizes,
         dynamic_guidance=sampler is Sampler.DPM_DYNAMIC,
         cpu_threads=cpu_threads,
+        residence=residence,
     )
 
 

@@ -24,22 +24,18 @@ class Denoiser:
     """
 
     def __init__(self, pipeline: Pipeline, *, num_frames: int, dynamic_guidance: bool) -> None:
-        """Take a pipeline that lies on its device.
+        """Take the parts of a pipeline; the transformer must be where the autoencoder is when `denoise` is called.
 
         `num_frames` is the length of each clip; `dynamic_guidance` turns on diffusers' `use_dynamic_cfg`.
         """
-        self._pipeline = pipeline
+        parts = dict(pipeline.components) | {"text_encoder": None}  # which is not used, and may lie on another device
+        self._pipeline = type(pipeline)(**parts)
+        self._pipeline.set_progress_bar_config(disable=True)
         self._num_frames = num_frames
         self._dynamic_guidance = dynamic_guidance
         self._takes_picture = pipeline.transformer.config["in_channels"] == 2 * pipeline.vae.config["latent_channels"]
         if not self._takes_picture:
-            from_video = diffusers.CogVideoXVideoToVideoPipeline(  # type: ignore[no-untyped-call]
-                tokenizer=pipeline.tokenizer,
-                text_encoder=pipeline.text_encoder,
-                vae=pipeline.vae,
-                transformer=pipeline.transformer,
-                scheduler=pipeline.scheduler,
-            )
+            from_video = diffusers.CogVideoXVideoToVideoPipeline(**parts)  # type: ignore[no-untyped-call]
             self._from_video = cast(VideoPipeline, from_video)
             self._from_video.set_progress_bar_config(disable=True)
 

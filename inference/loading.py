@@ -34,8 +34,8 @@ class ModelSettings:
 
     `device` is `cpu`, `cuda:N` or `simulated`; `model` a directory in diffusers format or a hub id, ignored by the
     simulated device. `rife_directory` holds the weights that `cogreeld fetch-rife` fetches. The simulated device
-    sleeps `simulated_step_s` seconds a denoising step. `cpu_threads` bounds torch on a CPU. `profile` is ignored by the
-    simulated device, which has nothing to leave out.
+    sleeps `simulated_step_s` seconds a denoising step. `cpu_threads` bounds torch on a CPU. `profile`
+    and `offload` (a value of `offloading.Offload`) are ignored by the simulated device, which has nothing to leave out.
     """
 
     device: str
@@ -44,6 +44,7 @@ class ModelSettings:
     simulated_step_s: float = 0.02
     cpu_threads: int = 1
     profile: Profile = EXACT
+    offload: str = "auto"
 
 
 def load(settings: ModelSettings, card: ModelCard) -> tuple[VideoModel, FrameDoubler]:
@@ -74,6 +75,7 @@ def _load_torch(settings: ModelSettings, card: ModelCard) -> tuple[VideoModel, F
     import torch  # noqa: PLC0415
 
     from inference.cogvideox_loading import load_cogvideox  # noqa: PLC0415
+    from inference.offloading import Offload  # noqa: PLC0415
     from inference.rife import find_rife_weights  # noqa: PLC0415
     from inference.rife.interpolate import Interpolator  # noqa: PLC0415
 
@@ -89,10 +91,11 @@ def _load_torch(settings: ModelSettings, card: ModelCard) -> tuple[VideoModel, F
         num_frames=card.frames,
         native_sizes=[Size(size.width, size.height) for size in card.native_sizes],
         profile=settings.profile,
+        offload=Offload(settings.offload),
         cpu_threads=settings.cpu_threads,
     )
     doubler = Interpolator(weights, device=torch.device(settings.device))
-    _log.info("model.loaded", seconds=_since(started), digest=model.identity.digest)
+    _log.info("model.loaded", seconds=_since(started), offload=model.offload.value, digest=model.identity.digest)
     _warm_up(model, doubler, card)
     _log.info("model.warm", seconds=_since(started))
     return model, doubler

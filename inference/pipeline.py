@@ -86,7 +86,7 @@ class StepArguments(TypedDict):
 
 
 class Pipeline(Protocol):
-    """A loaded text-to-video pipeline, all of it on one device; an image-to-video one has the same parts."""
+    """A loaded text-to-video pipeline; an image-to-video one has the same parts."""
 
     tokenizer: Tokenizer
     text_encoder: torch.nn.Module
@@ -95,18 +95,17 @@ class Pipeline(Protocol):
     scheduler: Scheduler
     vae_scale_factor_spatial: int
 
+    components: Mapping[str, object]
+
     @property
     def device(self) -> torch.device:
-        """Where it lies."""
-
-    def to(self, device: torch.device) -> object:
-        """Move every part to a device."""
+        """Where it computes: where its first part lies, be it the text encoder or, without one, the autoencoder."""
 
     def set_progress_bar_config(self, *, disable: bool) -> None:
         """Turn the pipeline's own progress bar off or on."""
 
     def encode_prompt(
-        self, prompt: str, *, do_classifier_free_guidance: bool, max_sequence_length: int
+        self, prompt: str, *, do_classifier_free_guidance: bool, max_sequence_length: int, device: torch.device
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Embed a text, (1, max_sequence_length, T5 width), and with guidance the empty text as well."""
 

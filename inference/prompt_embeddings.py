@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from inference.offloading import Residence
 from inference.pipeline import Pipeline
 
 MAX_TEXT_TOKENS = 226
@@ -40,10 +41,12 @@ class PromptEmbeddings:
     def __init__(
         self,
         pipeline: Pipeline,
+        residence: Residence,
         *,
         capacity_bytes: int = 128 * 2**20,  # of CogVideoX-5B 72 texts: 226 tokens, 4096 wide, in bf16
     ) -> None:
         self._pipeline = pipeline
+        self._residence = residence
         self._capacity_bytes = capacity_bytes
         self._size_bytes = 0
         self._by_text: OrderedDict[str, PromptEmbedding] = OrderedDict()
@@ -64,9 +67,13 @@ class PromptEmbeddings:
 
     @torch.no_grad()
     def _compute(self, text: str) -> PromptEmbedding:
-        hidden_states, _ = self._pipeline.encode_prompt(
-            text, do_classifier_free_guidance=False, max_sequence_length=MAX_TEXT_TOKENS
-        )
+        with self._residence.of(self._pipeline.text_encoder):
+            hidden_states, _ = self._pipeline.encode_prompt(
+                text,
+                do_classifier_free_guidance=False,
+                max_sequence_length=MAX_TEXT_TOKENS,
+                device=self._residence.device,
+            )
         ids = self._pipeline.tokenizer(text).input_ids
         # What is cut lies between the last token kept and the end mark, which is always kept.
         cut = ids[MAX_TEXT_TOKENS - 1 : -1] if len(ids) > MAX_TEXT_TOKENS else []

@@ -25,6 +25,7 @@ from inference.model import (
     Stage,
 )
 from inference.native_size import Size
+from inference.offloading import Residence
 from inference.pipeline import Pipeline
 from inference.profiles import EXACT, Profile
 from inference.prompt_embeddings import PromptEmbeddings
@@ -238,9 +239,11 @@ def test_texts_are_embedded_once_as_long_as_they_are_remembered(small_model_dire
     pipeline = load_pipeline(small_model_directory)
     embedded: list[int] = []
     pipeline.text_encoder.register_forward_hook(lambda *_: embedded.append(1))
-    one = PromptEmbeddings(pipeline).embed("").size_bytes
+    one = PromptEmbeddings(pipeline, Residence(pipeline.device)).embed("").size_bytes
     embedded.clear()
-    embeddings = PromptEmbeddings(pipeline, capacity_bytes=3 * one - 1)  # two, and not quite a third
+    embeddings = PromptEmbeddings(
+        pipeline, Residence(pipeline.device), capacity_bytes=3 * one - 1
+    )  # two, and not quite a third
     first = embeddings.embed("one").hidden_states
     assert first.shape == (1, 226, 64)
     assert embeddings.embed("one").hidden_states is first

@@ -21,7 +21,7 @@ def test_a_loaded_model_has_made_a_clip(small_model_directory: Path) -> None:
     with capture_logs() as lines:
         model, _ = load(settings, load_card("cogreel-small"))
     assert [line["event"] for line in lines] == ["model.loading", "model.loaded", "model.warm"]
-    assert lines[1]["digest"] == model.identity.digest
+    assert (lines[1]["offload"], lines[1]["digest"]) == ("none", model.identity.digest)
     assert lines[2]["seconds"] > lines[1]["seconds"] > 0
 
 
