@@ -20,7 +20,7 @@ from cogreel.v1.queue_pb2 import (
 from google.protobuf.duration_pb2 import Duration
 
 from files.fetch_guard import AllowedPlace, FetchSettings
-from jobs.subjects import REQ, RequestKey, request_subject
+from jobs.subjects import REQ, WEBHOOKS_CONSUMER, RequestKey, request_subject
 from jobs.webhook_keys import rotate_webhook_keys
 from service.webhooks import AT_ONCE_A_HOST, WebhookSettings
 from tests.deployment import Caller, Deployment, eventually, fetch
@@ -213,6 +213,25 @@ async def test_a_post_that_a_stopping_replica_breaks_off_is_sent_again_by_anothe
     delivery = await settled(caller, request_id)
     assert (delivery.delivered, receiver.count) == (True, 2)
     assert receiver.headers(0)["webhook-id"] == receiver.headers(1)["webhook-id"]
+
+
+async def test_a_broker_that_forgets_what_it_handed_out_makes_nobody_hear_twice_or_early(
+    deployed: Deployment, receiver: Receiver
+) -> None:
+    deployed.webhooks = WebhookSettings(retry_after_s=(2.0,))
+    async with deployed.service_running() as port:
+        caller = await deployed.caller(port)
+        done = await cancelled(caller, receiver.url)
+        await settled(caller, done)
+        receiver.server.answers["/hook"] = answer(status="500 Oops")
+        waiting = await cancelled(caller, receiver.url)
+        due_at = (await tried(caller, waiting)).next_time.ToNanoseconds() / 1e9
+    receiver.server.answers["/hook"] = answer()
+    await deployed.broker.api(f"CONSUMER.DELETE.{REQ}.{WEBHOOKS_CONSUMER}", {})
+    caller = await deployed.caller(await deployed.service(), tenant=caller.tenant)
+    assert (await settled(caller, waiting)).attempts == 2
+    assert time.time() > due_at - 0.5
+    assert (len(receiver.of(done)), len(receiver.of(waiting))) == (1, 2)
 
 
 async def test_two_replicas_deliver_each_once(deployed: Deployment, receiver: Receiver) -> None:
