@@ -4,12 +4,12 @@
                      │ ──► 410, refused address, last try: kept as given up, acknowledged
                      └───► anything else: kept with its next time, handed back until then
 
-What came of a POST is kept before the hand-out is answered for. A replica that dies in between, or whose word does not
-reach the broker, leaves a POST that nobody knows of, and it is sent again with the same id: at least once in crashes,
-once otherwise.
+What came of a POST is kept before the hand-out is answered for. While it cannot be kept, the replica remembers it and
+sends nothing again. One that dies in between leaves a POST that nobody knows of, and it is sent again with the same
+id: at least once in crashes, once otherwise.
 
-A receiver gets at most 8 POSTs at a time from each replica. A few more wait here for their turn; the rest is handed
-back for a while, so that a slow receiver holds up nobody else.
+A host gets at most 8 POSTs at a time from each replica. As many more wait here for their turn; the rest is handed back
+for a while, so that a slow receiver holds up nobody else, nor 64 of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from cogreel.v1.video_pb2 import VideoOutput
 from jobs.broker import Broker
 from jobs.errors import BrokerUnavailableError, QueueFullError
 from jobs.record_pb2 import Record
+from jobs.subjects import RequestKey
 from jobs.tasks import end_task
 from jobs.webhook_keys import WebhookKeys
 from jobs.webhooks import Ended, EndedRequests, wanted
@@ -40,14 +42,15 @@ from service.webhook_receivers import Receivers, Reply, host_of
 from service.webhook_signing import signed_headers
 
 AT_ONCE_A_HOST = 8
-WAITING_A_HOST = 24
-MOST_HELD = 512
+WAITING_A_HOST = 8
+MOST_HELD = 1024
+MOST_UNKEPT = 10_000
 KEEP_EVERY_S = 10.0  # a third of the ack wait
 BUSY_DELAY_S = 0.5
 BUSY_SPACING_S = 0.05  # of a host that is busy, so many are handed out again: 20 a second
 LONGEST_BUSY_DELAY_S = 600.0
 EARLY_S = 0.5  # a hand-out that comes by less than this too early is on time
-TROUBLE_DELAY_S = 5.0
+TROUBLE_DELAY_S = 2.0
 FAULT_DELAY_S = 600.0
 PULL_AGAIN_S = 1.0
 
@@ -63,6 +66,10 @@ class WebhookSettings:
 
     retry_after_s: tuple[float, ...] = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3000)
     timeout_s: float = 15.0
+
+
+_Place = tuple[RequestKey, int]
+"""A terminal state: its request and its sequence."""
 
 
 @dataclass(slots=True)
@@ -101,6 +108,7 @@ class WebhookSender:
         self._grace_s = grace_s
         self._hosts: dict[str, _Host] = {}
         self._held: dict[asyncio.Task[None], Ended] = {}
+        self._unkept: OrderedDict[_Place, WebhookDelivery] = OrderedDict()
         self._room = asyncio.Event()
         self._closing = False
         self._stack = AsyncExitStack()
@@ -140,6 +148,9 @@ class WebhookSender:
         """Start a delivery, or put it off where its receiver has enough to do."""
         if not wanted(ended.record):
             await self._ended.done(ended)
+            return
+        if any(held.seq == ended.seq for held in self._held.values()):  # a broker that was away lost our word for it
+            await self._ended.again(ended, delay_s=TROUBLE_DELAY_S)
             return
         name = host_of(ended.record.submission.webhook_url)
         host = self._hosts.setdefault(name, _Host(name))
@@ -194,15 +205,26 @@ class WebhookSender:
         if early_s > EARLY_S:  # a broker that was restarted forgets what it was told to wait for
             await self._ended.again(ended, delay_s=early_s)
             return
-        reply = await self._try(ended, delivery.delivery_id)
-        delay_s = self._judge(delivery, reply)
-        self._tell(ended, host, delivery)
-        if not await self._ended.write(ended, delivery, expected_seq=seq):
-            await self._ended.again(ended, delay_s=0.0)  # if it was erased, it does not come again
-        elif delay_s is None:
-            await self._ended.done(ended)
+        place = (ended.key, ended.seq)
+        known = self._unkept.get(place)
+        if known is not None and known.attempts > delivery.attempts:
+            delivery = known
         else:
-            await self._ended.again(ended, delay_s=delay_s)
+            self._judge(delivery, await self._try(ended, delivery.delivery_id))
+            self._tell(ended, host, delivery)
+            self._remember(place, delivery)
+        kept = await self._ended.write(ended, delivery, expected_seq=seq)
+        self._unkept.pop(place, None)
+        if kept and (delivery.delivered or delivery.given_up):
+            await self._ended.done(ended)
+        else:  # where the request was erased meanwhile, it does not come again
+            due_s = delivery.next_time.ToNanoseconds() / 1e9 - time.time()
+            await self._ended.again(ended, delay_s=due_s if kept else 0.0)
+
+    def _remember(self, place: _Place, delivery: WebhookDelivery) -> None:
+        self._unkept[place] = delivery
+        if len(self._unkept) > MOST_UNKEPT:
+            self._unkept.popitem(last=False)
 
     async def _try(self, ended: Ended, delivery_id: str) -> Reply:
         record = ended.record
@@ -217,24 +239,23 @@ class WebhookSender:
         )
         return await self._receivers.post(record.submission.webhook_url, headers, body)
 
-    def _judge(self, delivery: WebhookDelivery, reply: Reply) -> float | None:
-        """Write into the delivery what came of a try; the seconds until the next one, None if there is none."""
+    def _judge(self, delivery: WebhookDelivery, reply: Reply) -> None:
+        """Write into the delivery what came of a try, and when the next one is, if there is one."""
         delivery.attempts += 1
         delivery.last_status = reply.status
         delivery.problem = reply.problem
         delivery.delivered = not reply.problem
         delivery.ClearField("next_time")
         if delivery.delivered:
-            return None
-        if reply.final or delivery.attempts > len(self._settings.retry_after_s):
-            delivery.given_up = True
-            if not reply.final:
-                delivery.problem += f"; given up after {delivery.attempts} tries"
-            return None
-        # Receivers that were away together need not be called together when they are back.
-        delay_s = self._settings.retry_after_s[delivery.attempts - 1] * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
-        delivery.next_time.FromNanoseconds(int((time.time() + delay_s) * 1e9))
-        return delay_s
+            return
+        pauses_s = self._settings.retry_after_s
+        delivery.given_up = reply.final or delivery.attempts > len(pauses_s)
+        if not delivery.given_up:
+            # Receivers that were away together need not be called together when they are back.
+            pause_s = pauses_s[delivery.attempts - 1] * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+            delivery.next_time.FromNanoseconds(int((time.time() + pause_s) * 1e9))
+        elif not reply.final:
+            delivery.problem += f"; given up after {delivery.attempts} tries"
 
     def _tell(self, ended: Ended, host: str, delivery: WebhookDelivery) -> None:
         outcome = "delivered" if delivery.delivered else "given_up" if delivery.given_up else "failed"

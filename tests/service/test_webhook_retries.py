@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import cast
 
+import structlog.testing
 from cogreel.v1.queue_pb2 import ListRequestsRequest
 
 from files import ObjectStore
@@ -142,6 +144,33 @@ async def test_a_broker_that_is_killed_in_the_middle_of_a_post_makes_nobody_hear
         let_go.set()  # what is said now can be kept only once the broker is back
         await own_nats.wait_ready()
         assert (await settled(caller, request_id)).delivered
+        assert receiver.count == 1
+
+
+async def test_what_cannot_be_kept_for_lack_of_space_is_not_sent_again(
+    own_nats: NatsServers, store: ObjectStore, receiver: Receiver
+) -> None:
+    async with Deployment(own_nats.settings(), store) as deployment:
+        call_loopback(deployment)
+        open_now, let_go = asyncio.Event(), asyncio.Event()
+
+        async def hold(writer: asyncio.StreamWriter) -> None:
+            open_now.set()
+            await let_go.wait()
+            writer.write(answer())
+
+        receiver.server.answers["/hook"] = hold
+        caller = await deployment.caller(await deployment.service())
+        request_id = await cancelled(caller, receiver.url)
+        await open_now.wait()
+        info = await deployment.broker.api(f"STREAM.INFO.{REQ}", {})
+        config, state = cast("dict[str, object]", info["config"]), cast("dict[str, int]", info["state"])
+        await deployment.broker.api(f"STREAM.UPDATE.{REQ}", config | {"max_bytes": state["bytes"]})
+        with structlog.testing.capture_logs() as logs:
+            let_go.set()
+            await until(lambda: any(line["event"] == "webhook.postponed" for line in logs))
+        await deployment.broker.api(f"STREAM.UPDATE.{REQ}", config)
+        assert (await settled(caller, request_id)).attempts == 1
         assert receiver.count == 1
 
 
