@@ -14,6 +14,7 @@ from host.key_commands import keys
 from host.logs import configure_logs
 from host.queue_commands import queue
 from host.status_command import status
+from host.webhook_key_commands import webhook_keys
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -102,7 +103,7 @@ def fetch_rife() -> None:
         raise click.ClickException(str(error)) from error
 
 
-for command in (doctor, erase, keys, queue, status):
+for command in (doctor, erase, keys, queue, status, webhook_keys):
     main.add_command(command)
 
 

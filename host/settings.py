@@ -25,7 +25,9 @@ from service.queue_servicer import QueueServiceSettings
 from service.server import ServerSettings
 from service.sweeper import SweeperSettings
 from service.upload_rules import SMALLEST_LIFETIME_S, UploadSettings
+from service.webhooks import WebhookSettings
 
+LONGEST_PAUSE_S = 30 * 24 * 3600
 HOSTED_ENDPOINT = "fal-ai/cogvideox-5b"
 
 
@@ -84,7 +86,8 @@ class Settings(BaseSettings):
     upload_lifetime_s: float = Field(default=24 * 3600, ge=SMALLEST_LIFETIME_S)
     """Seconds for which an uploaded file is kept that no request names."""
     fetch_from: Literal["public", "allowed", "none"] = "public"
-    """From where files named by URL are fetched: the internet and the allowed places, those alone, or nowhere."""
+    """From where files named by URL are fetched, and where webhooks are delivered: the internet and the allowed places,
+    those alone, or nowhere."""
     fetch_allow: str = ""
     """Hosts and networks that are allowed though they are not public, comma-separated: name, address or network/bits;
     the first two may end in :port."""
@@ -92,6 +95,10 @@ class Settings(BaseSettings):
     """Seconds that fetching one file may take; the device waits for it."""
     hub_url: str = "https://huggingface.co"
     """The model hub on which LoRAs are that are named by an id, such as owner/name."""
+    webhook_retry_s: str = ",".join(f"{pause_s:g}" for pause_s in WebhookSettings().retry_after_s)
+    """Seconds before the second delivery of a webhook, the third and so on, comma-separated; then it is given up."""
+    webhook_timeout_s: float = Field(default=15.0, gt=0)
+    """Seconds that the receiver of a webhook may take to answer."""
     shutdown_grace_s: float = Field(default=5.0, ge=0)
     """Seconds for which calls may finish when the service stops."""
 
@@ -132,6 +139,12 @@ class Settings(BaseSettings):
         _allowed(value)
         return value
 
+    @field_validator("webhook_retry_s")
+    @classmethod
+    def _pauses_can_be_read(cls, value: str) -> str:
+        _pauses(value)
+        return value
+
     def broker(self, role: str) -> BrokerSettings:
         """How to reach NATS; `role` is shown in the server's list of connections."""
         return BrokerSettings(
@@ -170,6 +183,7 @@ class Settings(BaseSettings):
                 url_validity_s=self.url_validity_s,
             ),
             fetching=self.fetching(),
+            webhooks=WebhookSettings(retry_after_s=_pauses(self.webhook_retry_s), timeout_s=self.webhook_timeout_s),
         )
 
     def fetching(self) -> FetchSettings:
@@ -217,6 +231,13 @@ class SettingsError(ValueError):
 
 def _allowed(places: str) -> tuple[AllowedPlace, ...]:
     return tuple(AllowedPlace.parse(place) for place in places.split(",") if place.strip())
+
+
+def _pauses(text: str) -> tuple[float, ...]:
+    pauses = tuple(float(pause) for pause in text.split(",") if pause.strip())
+    if not all(0 <= pause <= LONGEST_PAUSE_S for pause in pauses):
+        raise ValueError(f"each pause must be from 0 to {LONGEST_PAUSE_S} seconds")
+    return pauses
 
 
 def _explained(error: ValidationError | PydanticSettingsError) -> str:

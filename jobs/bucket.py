@@ -7,6 +7,9 @@ import json
 from jobs.broker import Broker, Stored
 from jobs.errors import BrokerUnavailableError
 
+WRONG_LAST_SEQUENCE = 10071
+WRITE_IN_FLIGHT = 10164  # of another; decides nothing
+
 
 def bucket_subject(bucket: str, name: str) -> str:
     """Where an entry is kept; `name` may hold wildcards."""
@@ -23,6 +26,24 @@ async def put_entry(broker: Broker, bucket: str, name: str, content: bytes) -> N
     error = json.loads(reply.data).get("error")
     if error is not None:
         raise BrokerUnavailableError(str(error["description"]))
+
+
+async def replace_entry(broker: Broker, bucket: str, name: str, content: bytes, *, expected_seq: int) -> bool:
+    """Write an entry, if its last version is still the one at `expected_seq` (0: there is none); False if it is not.
+
+    False decides nothing about a write of one's own that was answered for too late: look again.
+
+    Raises:
+        BrokerUnavailableError: the broker does not answer, or has no such bucket.
+    """
+    headers = {"Nats-Expected-Last-Subject-Sequence": str(expected_seq)}
+    reply = await broker.request(bucket_subject(bucket, name), content, headers=headers)
+    error = json.loads(reply.data).get("error")
+    if error is None:
+        return True
+    if error["err_code"] in {WRONG_LAST_SEQUENCE, WRITE_IN_FLIGHT}:
+        return False
+    raise BrokerUnavailableError(str(error["description"]))
 
 
 async def read_entries(broker: Broker, bucket: str) -> list[Stored]:

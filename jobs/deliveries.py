@@ -192,11 +192,16 @@ class Deliveries:
 
     async def keep(self, delivery: Delivery) -> None:
         """Say that the message is being worked on, which puts off its redelivery."""
-        await _publish(self._broker, delivery.reply, b"+WPI")
+        await keep_delivery(self._broker, delivery.reply)
 
     async def hand_back(self, delivery: Delivery, *, delay_s: float = 0.0) -> None:
         """Give the message back: it goes out before any new one, after `delay_s`."""
         await hand_back(self._broker, delivery.reply, delay_s=delay_s)
+
+
+async def keep_delivery(broker: Broker, reply: str) -> None:
+    """Say of a message, by its reply subject, that it is being worked on."""
+    await _publish(broker, reply, b"+WPI")
 
 
 async def hand_back(broker: Broker, reply: str, *, delay_s: float = 0.0) -> None:

@@ -11,7 +11,8 @@ from nats.aio.msg import Msg
 
 from jobs.broker import ApiError, Broker
 from jobs.errors import BrokerUnavailableError
-from jobs.subjects import ERASED, LOG, REQ, RequestKey, everything_filter, log_subject, parse_request
+from jobs.record_pb2 import Webhook
+from jobs.subjects import ERASED, LOG, REQ, RequestKey, everything_filter, log_subject, parse_request, webhook_subject
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +29,12 @@ async def erase(broker: Broker, key: RequestKey, *, until_seq: int, until_log_se
     try:
         await broker.api(f"STREAM.PURGE.{LOG}", {"filter": log_subject(key), "seq": until_log_seq + 1})
         await broker.api(f"STREAM.PURGE.{REQ}", {"filter": everything_filter(key), "seq": until_seq + 1})
+        # What is kept of its webhook was written after its end; whoever delivers may have written until just now, and
+        # is refused from here on, since what he expects to follow is gone.
+        while (stored := await broker.last(REQ, webhook_subject(key))) is not None:
+            if Webhook.FromString(stored.data).ended_seq > until_seq:
+                break
+            await broker.api(f"STREAM.PURGE.{REQ}", {"filter": webhook_subject(key), "seq": stored.seq + 1})
     except ApiError as error:
         raise BrokerUnavailableError(str(error)) from error
     try:

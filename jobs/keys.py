@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import json
 import re
 import secrets
 import time
@@ -23,15 +22,15 @@ from typing import Self
 from cogreel.v1.admin_pb2 import ROLE_CALLER, ApiKey, Limits, Role
 
 from jobs.broker import Broker, Stored
+from jobs.bucket import bucket_subject, replace_entry
 from jobs.errors import BrokerUnavailableError
-from jobs.publisher import DECIDE_WITHIN_S, LONGEST_PAUSE_S, WRONG_LAST_SEQUENCE
+from jobs.publisher import DECIDE_WITHIN_S, LONGEST_PAUSE_S
 from jobs.record_pb2 import StoredApiKey
 from jobs.subjects import KEYS, KEYS_BUCKET, LIVE
 from jobs.tail import StreamTail
 
 MAX_TENANT_BYTES = 128  # so that its base32 fits a segment of an object key
 LONGEST_GRACE = timedelta(days=365)
-_WRITE_IN_FLIGHT = 10164  # of another; decides nothing
 _FORM = re.compile(r"([0-9a-f]{16}):([A-Za-z0-9_-]{43})")
 
 
@@ -71,19 +70,13 @@ def works(key: ApiKey) -> bool:
 
 
 def _subject(key_id: str) -> str:
-    return f"$KV.{KEYS_BUCKET}.{key_id}"
+    return bucket_subject(KEYS_BUCKET, key_id)
 
 
 async def _put(broker: Broker, stored: StoredApiKey, *, expected_seq: int) -> bool:
     """Store a key, if its last version is still the one at `expected_seq` (0: there is none); False if it is not."""
-    headers = {"Nats-Expected-Last-Subject-Sequence": str(expected_seq)}
-    reply = await broker.request(_subject(stored.key.key_id), stored.SerializeToString(), headers=headers)
-    error = json.loads(reply.data).get("error")
-    if error is None:
-        return True
-    if error["err_code"] in {WRONG_LAST_SEQUENCE, _WRITE_IN_FLIGHT}:
-        return False
-    raise BrokerUnavailableError(str(error["description"]))
+    content = stored.SerializeToString()
+    return await replace_entry(broker, KEYS_BUCKET, stored.key.key_id, content, expected_seq=expected_seq)
 
 
 async def _find(broker: Broker, key_id: str) -> Stored:

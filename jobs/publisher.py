@@ -20,16 +20,16 @@ import random
 from dataclasses import dataclass
 
 from jobs.broker import ABSENCE_LASTS_S, ASK_AGAIN_S, Broker, Stored
+from jobs.bucket import WRONG_LAST_SEQUENCE
 from jobs.errors import BrokerUnavailableError, QueueFullError
-from jobs.record_pb2 import Record
+from jobs.record_pb2 import Record, Webhook
 from jobs.states import TERMINAL
-from jobs.subjects import REQ, RequestKey, state_subject, states_filter
+from jobs.subjects import REQ, RequestKey, everything_filter, state_subject, states_filter, webhook_subject
 
 DECIDE_WITHIN_S = 12.0  # a leader's election stalls writes for 3 to 5 s
 FIRST_PAUSE_S = 0.001
 LONGEST_PAUSE_S = 0.064
 
-WRONG_LAST_SEQUENCE = 10071
 OUT_OF_SPACE = frozenset({10047, 10077})  # insufficient resources, maximum bytes exceeded
 MAX_RECORD_BYTES = 256 * 1024
 
@@ -152,3 +152,44 @@ async def _who_won(broker: Broker, record: Record, expected_seq: int) -> Applied
     if standing.write_id == record.write_id:
         return Applied(seq)
     return Lost(seq, standing) if seq > expected_seq else None
+
+
+async def publish_webhook(
+    broker: Broker, key: RequestKey, webhook: Webhook, *, expected_seq: int, within_s: float = DECIDE_WITHIN_S
+) -> int | None:
+    """Store how far a webhook's delivery is, if nothing of the request was written after `expected_seq`.
+
+    Returns the sequence at which it is kept; None where something else was written, or where the request was erased:
+    nothing of an erased request may come back.
+
+    Raises:
+        QueueFullError: the stream takes no more.
+        BrokerUnavailableError: the broker did not decide in time.
+    """
+    payload = webhook.SerializeToString()
+    headers = {
+        "Nats-Expected-Last-Subject-Sequence": str(expected_seq),
+        "Nats-Expected-Last-Subject-Sequence-Subject": everything_filter(key),
+    }
+    deadline = asyncio.get_running_loop().time() + within_s
+    pause_s = FIRST_PAUSE_S
+    while True:
+        try:
+            reply = await broker.request(webhook_subject(key), payload, headers=headers)
+            answer = json.loads(reply.data)
+            error = answer.get("error")
+            if error is None:
+                return int(answer["seq"])
+            if error["err_code"] in OUT_OF_SPACE:
+                raise QueueFullError(error["description"])
+            cause = f"{error['description']} ({error['err_code']})"
+            if error["err_code"] == WRONG_LAST_SEQUENCE:
+                stored = await broker.last(REQ, webhook_subject(key))
+                # Perhaps it was this very write, whose acknowledgement was lost.
+                return stored.seq if stored is not None and stored.data == payload else None
+        except BrokerUnavailableError as unreachable:
+            cause = str(unreachable)
+        if asyncio.get_running_loop().time() >= deadline:
+            raise BrokerUnavailableError(cause)
+        await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

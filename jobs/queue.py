@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cogreel.v1.admin_pb2 import ModelCard
-from cogreel.v1.queue_pb2 import ListRequestsRequest, Progress, SubmitRequest
+from cogreel.v1.queue_pb2 import ListRequestsRequest, Progress, SubmitRequest, WebhookDelivery
 
 from jobs import failpoints, states
 from jobs.admission import Admission
@@ -33,6 +33,7 @@ from jobs.record_pb2 import Record
 from jobs.subjects import RequestKey
 from jobs.view import LiveView
 from jobs.watch import CheckpointEvent, PositionEvent, read_entries, watch
+from jobs.webhooks import read_delivery
 
 READS_AT_ONCE = 64
 MAX_SUBMISSION_BYTES = 128 * 1024  # half a record: room for the output, ten failed attempts and what comes later
@@ -173,6 +174,18 @@ class Queue:
             await self._view.reached(seq)
             await self._view.until_current()
         return record
+
+    async def webhooks(self, records: Sequence[Record]) -> list[WebhookDelivery | None]:
+        """How far the delivery of each request's webhook is; None where none was asked for.
+
+        Raises:
+            BrokerUnavailableError: the broker does not answer.
+        """
+        found: list[WebhookDelivery | None] = []
+        for start in range(0, len(records), READS_AT_ONCE):
+            reads = (read_delivery(self._broker, record) for record in records[start : start + READS_AT_ONCE])
+            found += await asyncio.gather(*reads)
+        return found
 
     def position(self, key: RequestKey) -> int | None:
         """How many requests will be taken before this one; None if it is not waiting for a worker."""

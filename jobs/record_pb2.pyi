@@ -557,3 +557,93 @@ class Pause(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Pause: _TypeAlias = Pause  # noqa: Y015
+
+@_typing.final
+class Webhook(_message.Message):
+    """Webhook is how far the delivery of a request's webhook is, as kept beside the request's states."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDED_SEQ_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    ended_seq: _builtins.int
+    """ended_seq is the REQ sequence of the terminal state that is delivered. A request that was erased and submitted anew
+    under the same id has another.
+    """
+    @_builtins.property
+    def delivery(self) -> _queue_pb2.WebhookDelivery:
+        """delivery is what callers see."""
+
+    def __init__(
+        self,
+        *,
+        ended_seq: _builtins.int = ...,
+        delivery: _queue_pb2.WebhookDelivery | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "ended_seq", b"ended_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Webhook: _TypeAlias = Webhook  # noqa: Y015
+
+@_typing.final
+class WebhookKeyring(_message.Message):
+    """WebhookKeyring is all keys that webhooks are signed by, as kept in their bucket: one entry, so that it changes as a
+    whole.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredWebhookKey]:
+        """keys are in the order in which they were made."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___StoredWebhookKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebhookKeyring: _TypeAlias = WebhookKeyring  # noqa: Y015
+
+@_typing.final
+class StoredWebhookKey(_message.Message):
+    """StoredWebhookKey is an Ed25519 key as it is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRIVATE_KEY_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    private_key: _builtins.bytes
+    """private_key is the private half, 32 bytes."""
+    @_builtins.property
+    def created(self) -> _timestamp_pb2.Timestamp:
+        """created is when it was made."""
+
+    @_builtins.property
+    def key(self) -> _queue_pb2.WebhookKey:
+        """key is what everybody may see of it."""
+
+    def __init__(
+        self,
+        *,
+        private_key: _builtins.bytes = ...,
+        created: _timestamp_pb2.Timestamp | None = ...,
+        key: _queue_pb2.WebhookKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "key", b"key", "private_key", b"private_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredWebhookKey: _TypeAlias = StoredWebhookKey  # noqa: Y015

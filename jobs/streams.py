@@ -8,15 +8,27 @@ from typing import cast
 from cogreel.v1.queue_pb2 import PRIORITY_LOW, PRIORITY_NORMAL
 
 from jobs.broker import ApiError, Broker
-from jobs.subjects import KEYS_BUCKET, LIVE, LOG, PAUSES_BUCKET, REQ, consumer_name, queued_filter
+from jobs.subjects import (
+    KEYS_BUCKET,
+    LIVE,
+    LOG,
+    PAUSES_BUCKET,
+    REQ,
+    WEBHOOK_KEYS_BUCKET,
+    WEBHOOKS_CONSUMER,
+    consumer_name,
+    ended_filters,
+    queued_filter,
+)
 
 ACK_WAIT_S = 30.0
+MOST_WEBHOOKS_UNDER_WAY = 100_000  # those that wait for their next try count too; beyond it, new ones wait
 NAME_IN_USE = 10058  # the stream exists with another configuration
 _NS = 1_000_000_000
 
 
 async def ensure_streams(broker: Broker, *, update: bool = False) -> None:
-    """Create REQ, LOG and the buckets of API keys and of pauses where they are missing.
+    """Create REQ, LOG and the buckets of API keys, of pauses and of webhook keys where they are missing.
 
     With `update`, which is the service's part alone, bring the configuration of those that exist up to date: whoever
     else did it would undo the operator's settings with its own.
@@ -57,6 +69,7 @@ async def ensure_streams(broker: Broker, *, update: bool = False) -> None:
     )
     await ensure_keys_bucket(broker, update=update)
     await ensure_pauses_bucket(broker, update=update)
+    await ensure_webhook_keys_bucket(broker, update=update)
 
 
 async def ensure_keys_bucket(broker: Broker, *, update: bool = False) -> None:
@@ -69,23 +82,25 @@ async def ensure_pauses_bucket(broker: Broker, *, update: bool = False) -> None:
     await _ensure_bucket(broker, PAUSES_BUCKET, update=update)
 
 
-async def _ensure_bucket(broker: Broker, bucket: str, *, update: bool) -> None:
-    await _ensure(
-        broker,
-        _shared(broker)
-        | {
-            "name": f"KV_{bucket}",
-            "subjects": [f"$KV.{bucket}.>"],
-            "discard": "new",
-            "max_age": 0,
-            "max_bytes": 64 * 1024**2,
-            "max_msgs_per_subject": 1,
-            "allow_rollup_hdrs": True,
-            "deny_delete": True,
-            "republish": {"src": f"$KV.{bucket}.>", "dest": f"{LIVE}{bucket}.>"},
-        },
-        update=update,
-    )
+async def ensure_webhook_keys_bucket(broker: Broker, *, update: bool = False) -> None:
+    """Create the bucket of the keys that webhooks are signed by where it is missing; see `ensure_streams`."""
+    await _ensure_bucket(broker, WEBHOOK_KEYS_BUCKET, update=update, republished=False)  # no copies of private keys
+
+
+async def _ensure_bucket(broker: Broker, bucket: str, *, update: bool, republished: bool = True) -> None:
+    config = _shared(broker) | {
+        "name": f"KV_{bucket}",
+        "subjects": [f"$KV.{bucket}.>"],
+        "discard": "new",
+        "max_age": 0,
+        "max_bytes": 64 * 1024**2,
+        "max_msgs_per_subject": 1,
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+    }
+    if republished:
+        config["republish"] = {"src": f"$KV.{bucket}.>", "dest": f"{LIVE}{bucket}.>"}
+    await _ensure(broker, config, update=update)
 
 
 def _shared(broker: Broker) -> dict[str, object]:
@@ -137,6 +152,27 @@ async def ensure_consumers(broker: Broker, endpoints: Iterable[str]) -> None:
                 {"stream_name": REQ, "config": config},
                 timeout_s=10,
             )
+
+
+async def ensure_webhooks_consumer(broker: Broker) -> None:
+    """Create the durable pull consumer of terminal states, which all replicas of the service share.
+
+    Raises:
+        BrokerUnavailableError: JetStream does not answer.
+        ApiError: JetStream refuses the configuration.
+    """
+    config = {
+        "durable_name": WEBHOOKS_CONSUMER,
+        "name": WEBHOOKS_CONSUMER,
+        "filter_subjects": ended_filters(),
+        "ack_policy": "explicit",
+        "ack_wait": int(ACK_WAIT_S * _NS),
+        "max_ack_pending": MOST_WEBHOOKS_UNDER_WAY,
+        "max_deliver": -1,
+        "deliver_policy": "all",
+        "replay_policy": "instant",
+    }
+    await broker.api(f"CONSUMER.CREATE.{REQ}.{WEBHOOKS_CONSUMER}", {"stream_name": REQ, "config": config}, timeout_s=10)
 
 
 async def stream_state(broker: Broker, stream: str) -> tuple[int, int, str]:

@@ -16,6 +16,9 @@ KEYS_BUCKET = "keys"
 KEYS = f"KV_{KEYS_BUCKET}"
 PAUSES_BUCKET = "pauses"
 PAUSES = f"KV_{PAUSES_BUCKET}"
+WEBHOOK_KEYS_BUCKET = "webhook_keys"
+WEBHOOK_KEYS = f"KV_{WEBHOOK_KEYS_BUCKET}"
+WEBHOOKS_CONSUMER = "webhooks"
 LIVE = "live."
 
 _PRIORITIES: dict[Priority.ValueType, str] = {
@@ -72,6 +75,16 @@ def queued_filter(endpoint: str, priority: Priority.ValueType) -> str:
 def consumer_name(endpoint: str, priority: Priority.ValueType) -> str:
     """The durable consumer of one endpoint and priority."""
     return f"{token(endpoint)}-{_PRIORITIES[priority]}"
+
+
+def webhook_subject(key: RequestKey) -> str:
+    """Where it is kept how far the delivery of a request's webhook is."""
+    return f"{request_subject(key)}.wh"
+
+
+def ended_filters() -> list[str]:
+    """The terminal states, of all requests."""
+    return [f"req.*.*.st.{name}" for name in ("COMPLETED", "FAILED", "CANCELLED")]
 
 
 def log_subject(key: RequestKey) -> str:

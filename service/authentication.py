@@ -24,6 +24,9 @@ _ALLOWED: Mapping[str, frozenset[Role.ValueType]] = {
 }
 """The roles that may call a service. What does not stand here is closed to all."""
 
+OPEN_TO_ALL = frozenset({"/cogreel.v1.QueueService/GetWebhookKeys"})
+"""The methods that need no key."""
+
 caller: ContextVar[ApiKey] = ContextVar("caller")
 """The key of the call that is being served."""
 

@@ -53,6 +53,14 @@ class ServiceMetrics:
             registry=self.registry,
         )
         self._req_lag, self._log_lag = self._lag.labels(REQ), self._lag.labels(LOG)
+        self._webhook_tries = Counter(
+            "cogreel_webhook_tries_total",
+            "POSTs of webhooks: delivered, failed and to be tried again, or given_up.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("delivered", "failed", "given_up"):
+            self._webhook_tries.labels(outcome)
         self._store_up = Gauge(
             "cogreel_store_up",
             "Whether the object store answered when it was last asked, and has the bucket.",
@@ -63,6 +71,10 @@ class ServiceMetrics:
         """A call of the contract ended; `method` is like `QueueService/Submit`."""
         self._calls.labels(method, code).inc()
         self._call_seconds.labels(method).observe(seconds)
+
+    def webhook_tried(self, outcome: str) -> None:
+        """A webhook was sent or could not be; `outcome` is delivered, failed or given_up."""
+        self._webhook_tries.labels(outcome).inc()
 
     @asynccontextmanager
     async def observing(self, view: LiveView, store: ObjectStore, endpoints: Iterable[str]) -> AsyncIterator[None]:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cogreel.v1.queue_pb2 import LogLine, Progress, RequestStatus, WatchStatusResponse
+from cogreel.v1.queue_pb2 import LogLine, Progress, RequestStatus, WatchStatusResponse, WebhookDelivery
 from cogreel.v1.video_pb2 import VideoOutput
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from files import ObjectStore
 from jobs import cursor, states
 from jobs.cards import input_of
 from jobs.cursor import Place
 from jobs.merge import EntryEvent, Event, StateEvent, TruncatedEvent
-from jobs.record_pb2 import Output, Record, State
+from jobs.record_pb2 import Record, State
 from jobs.watch import CheckpointEvent, PositionEvent
+from jobs.webhooks import first_word
 
 _TITLE_CHARACTERS = 80
 
 
-def status_of(record: Record, *, position: int | None = None, progress: Progress | None = None) -> RequestStatus:
+def status_of(
+    record: Record,
+    *,
+    position: int | None = None,
+    progress: Progress | None = None,
+    webhook: WebhookDelivery | None = None,
+) -> RequestStatus:
     """A record as its caller sees it."""
     text = input_of(record.submission)
     return RequestStatus(
@@ -39,15 +47,22 @@ def status_of(record: Record, *, position: int | None = None, progress: Progress
         seed=text.seed,
         held=record.state == State.STATE_HELD,
         title=_title(text.prompt),
+        webhook=webhook,
     )
 
 
-def output_of(output: Output, presign: Callable[[str, str], str]) -> VideoOutput:
-    """A result with a URL made for this call: `presign` takes an object key and a file name."""
-    video = VideoOutput()
-    video.CopyFrom(output.video)
-    video.video.url = presign(output.object_key, video.video.file_name)
-    return video
+def presigned_outputs(store: ObjectStore, *, validity_s: int) -> Callable[[Record], VideoOutput]:
+    """Gives the result of a completed request, with a URL that works for `validity_s` from then on."""
+
+    def output_of(record: Record) -> VideoOutput:
+        video = VideoOutput()
+        video.CopyFrom(record.output.video)
+        video.video.url = store.presign_get(
+            record.output.object_key, validity_s, file_name=video.video.file_name, content_type="video/mp4"
+        )
+        return video
+
+    return output_of
 
 
 def lines_of(entries: list[EntryEvent | TruncatedEvent]) -> tuple[list[LogLine], bool]:
@@ -79,7 +94,7 @@ def response_to(
     response = WatchStatusResponse(cursor=_cursor(event.place, request_id, stream_created))
     match event:
         case StateEvent(record=record):
-            response.state.CopyFrom(status_of(record, position=position()))
+            response.state.CopyFrom(status_of(record, position=position(), webhook=first_word(record)))
             response.time.CopyFrom(_moment_of(record))
         case EntryEvent(entry=entry):
             response.time.CopyFrom(entry.time)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import grpc
 import structlog
@@ -19,6 +20,8 @@ from cogreel.v1.queue_pb2 import (
     GetResultResponse,
     GetStatusRequest,
     GetStatusResponse,
+    GetWebhookKeysRequest,
+    GetWebhookKeysResponse,
     ListRequestsRequest,
     ListRequestsResponse,
     RequestStatus,
@@ -37,10 +40,15 @@ from jobs.states import WAITING, public_name
 from jobs.subjects import RequestKey
 from jobs.trace_context import current_trace_context
 from jobs.view import LiveView
+from jobs.webhook_keys import WebhookKeys
 from service.authentication import current_tenant
 from service.errors import CallError
 from service.input_files import InputFiles
-from service.presentation import latest_progress, lines_of, output_of, response_to, status_of
+from service.presentation import latest_progress, lines_of, presigned_outputs, response_to, status_of
+from service.webhook_receivers import Receivers
+from service.webhook_signing import jwks
+
+WEBHOOK_KEYS_MAX_AGE_S = 3600
 
 _log = structlog.get_logger(__name__)
 
@@ -61,12 +69,22 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
     """Serves one replica's queue and view; URLs come from the store, without asking it."""
 
     def __init__(
-        self, queue: Queue, view: LiveView, store: ObjectStore, inputs: InputFiles, settings: QueueServiceSettings
+        self,
+        queue: Queue,
+        view: LiveView,
+        *,
+        store: ObjectStore,
+        inputs: InputFiles,
+        receivers: Receivers,
+        webhook_keys: WebhookKeys,
+        settings: QueueServiceSettings,
     ) -> None:
         self._queue = queue
         self._view = view
-        self._store = store
         self._inputs = inputs
+        self._receivers = receivers
+        self._webhook_keys = webhook_keys
+        self._output_of = presigned_outputs(store, validity_s=settings.url_validity_s)
         self._settings = settings
 
     async def Submit(
@@ -74,6 +92,8 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
     ) -> SubmitResponse:
         """See the contract."""
         _refuse_unserved(request, self._queue.cards)
+        if request.HasField("webhook_url"):
+            self._receivers.check(request.webhook_url)
         self._queue.check(request)  # before files are moved for it
         resolved = await self._inputs.resolve(current_tenant(), request)
         submitted = await self._queue.submit(
@@ -87,7 +107,8 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
             endpoint=record.endpoint,
             existing=submitted.existing,
         )
-        return SubmitResponse(request_id=record.request_id, status=self._status(record), existing=submitted.existing)
+        [status] = await self._statuses([record])
+        return SubmitResponse(request_id=record.request_id, status=status, existing=submitted.existing)
 
     async def GetStatus(
         self, request: GetStatusRequest, context: grpc.aio.ServicerContext[GetStatusRequest, GetStatusResponse]
@@ -98,9 +119,12 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
         progress = self._queue.progress(key)
         unseen = record.state == State.STATE_RUNNING and progress is None
         if not request.with_logs and not unseen:
-            return GetStatusResponse(status=self._status(record))
+            [status] = await self._statuses([record])
+            return GetStatusResponse(status=status)
         entries = await self._queue.entries(key)
-        status = status_of(record, position=self._queue.position(key), progress=progress or latest_progress(entries))
+        [status] = await self._statuses([record])
+        if unseen and (latest := latest_progress(entries)) is not None:
+            status.progress.CopyFrom(latest)
         if not request.with_logs:
             return GetStatusResponse(status=status)
         lines, truncated = lines_of(entries)
@@ -128,13 +152,7 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
         record = await self._queue.read(_key(request.request_id), ended=True)
         if record.state != State.STATE_COMPLETED:
             raise _no_result(record)
-
-        def presign(object_key: str, file_name: str) -> str:
-            return self._store.presign_get(
-                object_key, self._settings.url_validity_s, file_name=file_name, content_type="video/mp4"
-            )
-
-        return GetResultResponse(request_id=record.request_id, video=output_of(record.output, presign))
+        return GetResultResponse(request_id=record.request_id, video=self._output_of(record))
 
     async def Cancel(
         self, request: CancelRequest, context: grpc.aio.ServicerContext[CancelRequest, CancelResponse]
@@ -142,20 +160,34 @@ class QueueServicer(queue_pb2_grpc.QueueServiceServicer):
         """See the contract."""
         record = await self._queue.cancel(_key(request.request_id))
         _log.info("request.cancelled", request_id=record.request_id, tenant=record.tenant)
-        return CancelResponse(status=self._status(record))
+        [status] = await self._statuses([record])
+        return CancelResponse(status=status)
 
     async def ListRequests(
         self, request: ListRequestsRequest, context: grpc.aio.ServicerContext[ListRequestsRequest, ListRequestsResponse]
     ) -> ListRequestsResponse:
         """See the contract."""
         records, next_page_token = await self._queue.list(current_tenant(), request)
-        return ListRequestsResponse(
-            requests=[self._status(record) for record in records], next_page_token=next_page_token
-        )
+        return ListRequestsResponse(requests=await self._statuses(records), next_page_token=next_page_token)
 
-    def _status(self, record: Record) -> RequestStatus:
-        key = RequestKey(record.tenant, record.request_id)
-        return status_of(record, position=self._queue.position(key), progress=self._queue.progress(key))
+    async def GetWebhookKeys(
+        self,
+        request: GetWebhookKeysRequest,
+        context: grpc.aio.ServicerContext[GetWebhookKeysRequest, GetWebhookKeysResponse],
+    ) -> GetWebhookKeysResponse:
+        """See the contract."""
+        keys = (await self._webhook_keys.current()).published(datetime.now(UTC))
+        response = GetWebhookKeysResponse(keys=[key.public for key in keys], jwks=jwks(keys))
+        response.max_age.FromSeconds(WEBHOOK_KEYS_MAX_AGE_S)
+        return response
+
+    async def _statuses(self, records: Sequence[Record]) -> list[RequestStatus]:
+        webhooks = await self._queue.webhooks(records)
+        keys = [RequestKey(record.tenant, record.request_id) for record in records]
+        return [
+            status_of(record, position=self._queue.position(key), progress=self._queue.progress(key), webhook=webhook)
+            for record, key, webhook in zip(records, keys, webhooks, strict=True)
+        ]
 
 
 def _refuse_unserved(request: SubmitRequest, cards: Mapping[str, ModelCard]) -> None:
@@ -164,8 +196,6 @@ def _refuse_unserved(request: SubmitRequest, cards: Mapping[str, ModelCard]) -> 
     kind = request.WhichOneof("input")
     if kind not in {None, "text_to_video", *(kind_of(card) for card in cards.values())}:
         unserved.append(Violation(str(kind), "no model that is served here takes this kind of input"))
-    if request.HasField("webhook_url"):
-        unserved.append(Violation("webhook_url", "this version delivers no webhooks"))
     if input_of(request).loras and not any(card.max_loras for card in cards.values()):
         unserved.append(Violation(f"{kind}.loras", "no model that is served here takes LoRAs"))
     if unserved:

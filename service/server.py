@@ -21,19 +21,23 @@ from jobs.broker import Broker
 from jobs.keys import KeyDirectory
 from jobs.promotion import Promoter
 from jobs.queue import Queue
-from jobs.streams import ensure_consumers, ensure_streams
+from jobs.streams import ensure_consumers, ensure_streams, ensure_webhooks_consumer
 from jobs.view import LiveView
+from jobs.webhook_keys import WebhookKeys, ensure_keyring
 from service.admin_servicer import AdminServicer
 from service.input_files import InputFiles
 from service.interceptor import CallInterceptor
 from service.metrics import ServiceMetrics
 from service.pins import Pins
+from service.presentation import presigned_outputs
 from service.queue_servicer import QueueServicer, QueueServiceSettings
 from service.storage_servicer import StorageServicer
 from service.stored_bytes import StoredBytes
 from service.sweeper import Sweeper, SweeperSettings
 from service.upload_rules import UploadSettings
 from service.upload_sweeper import UploadSweeper, UploadSweeperSettings
+from service.webhook_receivers import Receivers
+from service.webhooks import WebhookSender, WebhookSettings
 
 MAX_RECEIVE_BYTES = 32 * 1024**2  # so that a data URI of 24 MiB fits
 QUEUE_SERVICE = queue_pb2.DESCRIPTOR.services_by_name["QueueService"].full_name
@@ -73,6 +77,7 @@ class ServerSettings:
     sweeper: SweeperSettings = field(default_factory=SweeperSettings)
     uploads: UploadSettings = field(default_factory=UploadSettings)
     fetching: FetchSettings = field(default_factory=FetchSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
 
 
 @asynccontextmanager
@@ -96,6 +101,8 @@ async def serving(
     """
     await ensure_streams(broker, update=True)
     await ensure_consumers(broker, cards)
+    await ensure_webhooks_consumer(broker)
+    await ensure_keyring(broker)
     metrics = metrics or ServiceMetrics()
     broker.metrics.expect(cards)
     async with AsyncExitStack() as stack:
@@ -115,9 +122,23 @@ async def serving(
             maximum_concurrent_rpcs=settings.max_concurrent_calls,
         )
         inputs = InputFiles(store, settings.uploads, settings.fetching, pins)
-        queue_pb2_grpc.add_QueueServiceServicer_to_server(
-            QueueServicer(Queue(broker, view, cards, admission), view, store, inputs, settings.queue), server
+        receivers = Receivers(settings.fetching, timeout_s=settings.webhooks.timeout_s)
+        output_of = presigned_outputs(store, validity_s=settings.queue.url_validity_s)
+        webhooks = WebhookSender(
+            settings.webhooks, broker, receivers, output_of, metrics=metrics, grace_s=settings.grace_s
         )
+        await stack.enter_async_context(webhooks)
+        queue = Queue(broker, view, cards, admission)
+        queue_servicer = QueueServicer(
+            queue,
+            view,
+            store=store,
+            inputs=inputs,
+            receivers=receivers,
+            webhook_keys=WebhookKeys(broker),
+            settings=settings.queue,
+        )
+        queue_pb2_grpc.add_QueueServiceServicer_to_server(queue_servicer, server)
         storage_pb2_grpc.add_StorageServiceServicer_to_server(
             StorageServicer(store, settings.uploads, StoredBytes(store, directory.tenant_limits)), server
         )

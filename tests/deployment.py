@@ -42,6 +42,7 @@ from service.queue_servicer import QueueServiceSettings
 from service.server import ServerSettings, serving
 from service.sweeper import SweeperSettings
 from service.upload_rules import UploadSettings
+from service.webhooks import WebhookSettings
 
 _T = TypeVar("_T")
 
@@ -145,6 +146,8 @@ class Deployment:
         self.settings = settings
         self.fetching = FetchSettings()
         """From where services and workers that are started later fetch files."""
+        self.webhooks = WebhookSettings()
+        """How services that are started later deliver webhooks."""
         self.broker = Broker(self.settings)
         self._stack = AsyncExitStack()
 
@@ -200,6 +203,7 @@ class Deployment:
             sweeper=SweeperSettings(retention_s=retention_s),
             uploads=uploads,
             fetching=self.fetching,
+            webhooks=self.webhooks,
         )
         async with (
             Broker(self.settings, QueueMetrics(registry)) as broker,

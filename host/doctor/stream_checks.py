@@ -15,10 +15,10 @@ from host.doctor.clocks import check_clock
 from jobs.broker import ApiError, Broker
 from jobs.keys import list_keys
 from jobs.pauses import list_pauses
-from jobs.subjects import KEYS, LOG, PAUSES, REQ
+from jobs.subjects import KEYS, LOG, PAUSES, REQ, WEBHOOK_KEYS
 from jobs.view import FULL_SHARE
 
-STREAMS = (REQ, LOG, KEYS, PAUSES)
+STREAMS = (REQ, LOG, KEYS, PAUSES, WEBHOOK_KEYS)
 NO_SUCH_STREAM = 10059
 NEARLY_FULL_SHARE = 0.6
 MONITOR_WITHIN_S = 2.0
@@ -29,6 +29,7 @@ _NEEDED: dict[str, dict[str, object]] = {
     LOG: {"storage": "file", "retention": "limits", "allow_direct": True},
     KEYS: {"storage": "file", "max_msgs_per_subject": 1, "max_age": 0},
     PAUSES: {"storage": "file", "max_msgs_per_subject": 1, "max_age": 0},
+    WEBHOOK_KEYS: {"storage": "file", "max_msgs_per_subject": 1, "max_age": 0},
 }
 
 

@@ -139,6 +139,11 @@ class ScriptedService(queue_pb2_grpc.QueueServiceServicer):
     ) -> queue_pb2.ListRequestsResponse:
         return _only(self._play(request, context), queue_pb2.ListRequestsResponse)
 
+    def GetWebhookKeys(
+        self, request: queue_pb2.GetWebhookKeysRequest, context: grpc.ServicerContext
+    ) -> queue_pb2.GetWebhookKeysResponse:
+        return _only(self._play(request, context), queue_pb2.GetWebhookKeysResponse)
+
     def _play(self, request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
         self.requests.append(request)
         self.authorizations.append(str(dict(context.invocation_metadata()).get("authorization", "")))

@@ -13,6 +13,7 @@ from cogreel.cli.exit_codes import ExitCode
 from cogreel.connection import DEFAULT_ADDRESS
 from cogreel.v1 import queue_pb2
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
 
 from tests.client.command import run
@@ -247,6 +248,25 @@ def test_quiet_prints_the_result_alone(garden: ScriptedService, tmp_path: Path) 
     told = run(garden, "generate", "a garden", "-q", "-o", str(path))
     assert (told.exit_code, told.stderr) == (0, "")
     assert told.stdout.splitlines()[0] == str(path)
+
+
+@pytest.mark.parametrize(
+    ("webhook", "told"),
+    [
+        (queue_pb2.WebhookDelivery(), "not sent yet"),
+        (queue_pb2.WebhookDelivery(attempts=1, delivered=True), "delivered after 1 try"),
+        (
+            queue_pb2.WebhookDelivery(attempts=2, problem="answered 500", next_time=Timestamp(seconds=1)),
+            "not delivered after 2 tries: answered 500; again at 1970-01-01T00:00:01Z",
+        ),
+        (queue_pb2.WebhookDelivery(attempts=1, given_up=True, problem="gone"), "given up after 1 try: gone"),
+    ],
+)
+def test_status_tells_how_far_the_webhook_is(
+    garden: ScriptedService, webhook: queue_pb2.WebhookDelivery, told: str
+) -> None:
+    garden.answer("GetStatus", queue_pb2.GetStatusResponse(status=status("COMPLETED", webhook=webhook)))
+    assert f"webhook   {told}\n" in run(garden, "status", REQUEST_ID).stdout
 
 
 def test_an_outage_is_explained_once(garden: ScriptedService) -> None:

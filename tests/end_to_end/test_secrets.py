@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import signal
 import subprocess
@@ -17,14 +18,18 @@ import grpc
 import psutil
 import pytest
 from cogreel.v1 import admin_pb2, admin_pb2_grpc, queue_pb2_grpc, storage_pb2, storage_pb2_grpc
-from cogreel.v1.queue_pb2 import RequestState
+from cogreel.v1.queue_pb2 import GetWebhookKeysRequest, RequestState
 from pydantic import SecretStr
 
 from host.settings import HOSTED_ENDPOINT, Settings
+from jobs.broker import Broker, BrokerSettings
+from jobs.webhook_keys import read_keyring
 from tests.deployment import Caller, eventually, fetch
 from tests.end_to_end.collector import Collector
 from tests.end_to_end.haystack import Haystack
 from tests.end_to_end.tree import Tree
+from tests.hostile_server import answer
+from tests.webhook_receiver import Receiver
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 WRONG = {
@@ -36,6 +41,7 @@ WRONG = {
     "a token": "W8-token-of-the-collector",
 }
 """Secrets that are of no use here may be of use elsewhere."""
+RECEIVERS_TOKEN = "W10-token-by-which-a-receiver-knows-callers"
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
 
 
@@ -154,6 +160,31 @@ async def start_with_wrong_credentials(service: dict[str, str], hay: Haystack) -
     assert shown == 0
 
 
+async def hook(tree: Tree, caller: Caller, hay: Haystack) -> dict[str, str]:
+    """Have a webhook delivered, and another one refused; what signs them, and what its receiver is known by."""
+    async with Receiver() as receiver, Broker(BrokerSettings(url=tree.ready["nats"], name="test")) as broker:
+        receiver.server.answers["/gone"] = answer(status="410 Gone")
+        for path in ("/hook", "/gone"):
+            url = receiver.server.url(f"{path}?token={RECEIVERS_TOKEN}")
+            request_id = (await caller.submit(webhook_url=url)).request_id
+            await caller.cancel(request_id)
+            told = await eventually(
+                lambda of=request_id: caller.status(of),  # type: ignore[misc]
+                lambda seen: seen.status.webhook.attempts > 0,
+            )
+            hay.add("answer to GetStatus of a webhook", str(told))
+        for number in range(receiver.count):
+            hay.add("webhook", receiver.server.heads[number].partition("\r\n")[2].encode())
+            hay.add("webhook", receiver.server.bodies[number])
+        hay.add("answer to GetWebhookKeys", str(await caller.stub.GetWebhookKeys(GetWebhookKeysRequest())))
+        keys = (await read_keyring(broker)).keys
+        hay.add("cogreeld webhook-keys", await asyncio.to_thread(cogreeld, tree, "webhook-keys", "rotate"))
+        keys += (await read_keyring(broker)).keys
+    forms = {f"webhook key {number} in hexadecimal": key.private.hex() for number, key in enumerate(keys)}
+    forms |= {f"webhook key {n} in base64": base64.b64encode(key.private).decode() for n, key in enumerate(keys)}
+    return forms | {"a receiver's token": RECEIVERS_TOKEN}
+
+
 @pytest.mark.long
 @pytest.mark.timeout(120)
 async def test_no_secret_is_in_what_a_full_life_leaves_behind(tmp_path: Path) -> None:
@@ -162,6 +193,7 @@ async def test_no_secret_is_in_what_a_full_life_leaves_behind(tmp_path: Path) ->
         environment = {
             "COGREEL_LOG_LEVEL": "debug",
             "COGREEL_METRICS_LISTEN": "127.0.0.1:0",
+            "COGREEL_FETCH_ALLOW": "127.0.0.1",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
             "OTEL_EXPORTER_OTLP_HEADERS": f"x-token={WRONG['a token']}",
             "OTEL_BSP_SCHEDULE_DELAY": "100",
@@ -180,6 +212,7 @@ async def test_no_secret_is_in_what_a_full_life_leaves_behind(tmp_path: Path) ->
             starting = asyncio.create_task(start_with_wrong_credentials(service, hay))
             owner = await tree.caller()
             secrets |= await live(tree, owner, hay)
+            secrets |= await hook(tree, owner, hay)
             operator = await asyncio.to_thread(
                 cogreeld, tree, "keys", "create", "--tenant", "operators", "--role", "admin"
             )
@@ -223,6 +256,7 @@ async def test_no_secret_is_in_what_a_full_life_leaves_behind(tmp_path: Path) ->
     hay.add_files(tree.data_dir / "logs")
     assert {"service.log", "worker-0.log", "nats-server.log", "weed.log", "events", "stream REQ"} <= set(hay.said)
     found = {name: places for name, secret in secrets.items() if (places := hay.holding(secret))}
+    assert found.pop("a receiver's token") == ["stream REQ"]  # where the URL must be, to be called
     assert not found
 
 

@@ -154,11 +154,11 @@ async def test_a_kind_of_input_that_no_model_takes_says_so(caller: Caller, kind:
 
 
 async def test_an_option_that_this_version_would_ignore_is_refused_by_name(caller: Caller) -> None:
-    submission = caller.submission(webhook_url="https://example.com/done")
+    submission = caller.submission()
     submission.text_to_video.loras.add(path="owner/adapter")
     error = await refused(caller.stub.Submit(submission, metadata=caller.metadata))
     assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED")
-    assert set(error.violations) == {"webhook_url", "text_to_video.loras"}
+    assert set(error.violations) == {"text_to_video.loras"}
 
 
 async def test_bounds_read_as_the_contract_writes_them(caller: Caller) -> None:

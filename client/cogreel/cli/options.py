@@ -91,7 +91,7 @@ def submission_parameters() -> list[click.Parameter]:
         click.Option(
             ["--webhook-url"],
             metavar="URL",
-            help="To be told the outcome by an HTTP POST. This version does not serve it yet.",
+            help="To be told the outcome by a signed HTTP POST.",
         ),
         click.Option(
             ["--start-timeout", "start_timeout_s"],

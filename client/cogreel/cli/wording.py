@@ -17,7 +17,7 @@ from cogreel.updates import (
     stage_name,
     state_name,
 )
-from cogreel.v1.queue_pb2 import Failure, LogLine, RequestState, RequestStatus
+from cogreel.v1.queue_pb2 import Failure, LogLine, RequestState, RequestStatus, WebhookDelivery
 from cogreel.v1.video_pb2 import ModelVersion, Timings, VideoOutput
 
 
@@ -123,10 +123,20 @@ def status_rows(status: RequestStatus) -> list[tuple[str, str]]:
     times = {"queued": status.queued_time, "started": status.started_time, "finished": status.finished_time}
     rows.extend((label, moment.ToJsonString()) for label, moment in times.items() if moment.seconds)
     if status.HasField("webhook"):
-        webhook = status.webhook
-        outcome = "delivered" if webhook.delivered else f"not delivered, last HTTP status {webhook.last_status}"
-        rows.append(("webhook", f"{outcome} ({webhook.attempts} tried)"))
+        rows.append(("webhook", _webhook(status.webhook)))
     return rows
+
+
+def _webhook(webhook: WebhookDelivery) -> str:
+    tries = f"after {webhook.attempts} {'try' if webhook.attempts == 1 else 'tries'}"
+    if webhook.delivered:
+        return f"delivered {tries}"
+    if not webhook.attempts:
+        return "not sent yet"
+    problem = printable(webhook.problem)
+    if webhook.given_up:
+        return f"given up {tries}: {problem}"
+    return f"not delivered {tries}: {problem}; again at {webhook.next_time.ToJsonString()}"
 
 
 def video_rows(request_id: str, video: VideoOutput) -> list[tuple[str, str]]:

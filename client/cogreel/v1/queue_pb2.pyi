@@ -259,7 +259,9 @@ class SubmitRequest(_message.Message):
     first one made, as long as that is kept; with another body it fails with ALREADY_EXISTS. Keys belong to a tenant.
     """
     webhook_url: _builtins.str
-    """webhook_url is told the outcome by an HTTP POST."""
+    """webhook_url is told the outcome by an HTTP POST, whatever the terminal state. It must be at a public address, or at
+    one that the installation's operator allows; no redirects are followed.
+    """
     max_attempts: _builtins.int
     """max_attempts is how often to try, 1 to 10, when a worker dies or a device or the store fails. Left out, it is 3."""
     @_builtins.property
@@ -643,12 +645,23 @@ class WebhookDelivery(_message.Message):
     DELIVERED_FIELD_NUMBER: _builtins.int
     LAST_STATUS_FIELD_NUMBER: _builtins.int
     NEXT_TIME_FIELD_NUMBER: _builtins.int
+    GIVEN_UP_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
     attempts: _builtins.int
     """attempts is the number of deliveries tried."""
     delivered: _builtins.bool
     """delivered is true once the receiver answered with success."""
     last_status: _builtins.int
     """last_status is the HTTP status of the last answer; 0 if there was none."""
+    given_up: _builtins.bool
+    """given_up is true once it will not be tried again although it was not delivered; `problem` says why."""
+    problem: _builtins.str
+    """problem says what was wrong with the last try, for people; empty after success."""
+    delivery_id: _builtins.str
+    """delivery_id is what each try carries as `webhook-id`: receivers drop repetitions by it. Empty until the request has
+    ended.
+    """
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
         """next_time is when it will be tried again."""
@@ -660,10 +673,13 @@ class WebhookDelivery(_message.Message):
         delivered: _builtins.bool = ...,
         last_status: _builtins.int = ...,
         next_time: _timestamp_pb2.Timestamp | None = ...,
+        given_up: _builtins.bool = ...,
+        problem: _builtins.str = ...,
+        delivery_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_time", b"next_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "delivered", b"delivered", "last_status", b"last_status", "next_time", b"next_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "delivered", b"delivered", "delivery_id", b"delivery_id", "given_up", b"given_up", "last_status", b"last_status", "next_time", b"next_time", "problem", b"problem"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1024,3 +1040,94 @@ class ListRequestsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRequestsResponse: _TypeAlias = ListRequestsResponse  # noqa: Y015
+
+@_typing.final
+class GetWebhookKeysRequest(_message.Message):
+    """GetWebhookKeysRequest asks for the keys that webhooks are checked by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetWebhookKeysRequest: _TypeAlias = GetWebhookKeysRequest  # noqa: Y015
+
+@_typing.final
+class GetWebhookKeysResponse(_message.Message):
+    """GetWebhookKeysResponse is the keys, to be used as they are or published as a JWKS."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    JWKS_FIELD_NUMBER: _builtins.int
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    jwks: _builtins.str
+    """jwks is the same as a JSON Web Key Set. Its `x` is padded base64url, unlike in RFC 8037: the sample receivers of
+    the hosted service read no other.
+    """
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___WebhookKey]:
+        """keys are those that a webhook may be signed by, now or soon, newest first."""
+
+    @_builtins.property
+    def max_age(self) -> _duration_pb2.Duration:
+        """max_age is how long the keys may be cached."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___WebhookKey] | None = ...,
+        jwks: _builtins.str = ...,
+        max_age: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_age", b"max_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jwks", b"jwks", "keys", b"keys", "max_age", b"max_age"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetWebhookKeysResponse: _TypeAlias = GetWebhookKeysResponse  # noqa: Y015
+
+@_typing.final
+class WebhookKey(_message.Message):
+    """WebhookKey is the public half of an Ed25519 key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    SIGNS_FROM_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_TIME_FIELD_NUMBER: _builtins.int
+    key_id: _builtins.str
+    """key_id is what the JWKS calls `kid`."""
+    public_key: _builtins.bytes
+    """public_key is the key itself, 32 bytes."""
+    @_builtins.property
+    def signs_from(self) -> _timestamp_pb2.Timestamp:
+        """signs_from is when webhooks are signed by it, which may lie ahead: receivers that cache know it before it is used."""
+
+    @_builtins.property
+    def withdrawn_time(self) -> _timestamp_pb2.Timestamp:
+        """withdrawn_time is when it stops being valid, if a newer one takes its place."""
+
+    def __init__(
+        self,
+        *,
+        key_id: _builtins.str = ...,
+        public_key: _builtins.bytes = ...,
+        signs_from: _timestamp_pb2.Timestamp | None = ...,
+        withdrawn_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["signs_from", b"signs_from", "withdrawn_time", b"withdrawn_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key_id", b"key_id", "public_key", b"public_key", "signs_from", b"signs_from", "withdrawn_time", b"withdrawn_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebhookKey: _TypeAlias = WebhookKey  # noqa: Y015

@@ -68,6 +68,11 @@ class QueueServiceStub(object):
                 request_serializer=cogreel_dot_v1_dot_queue__pb2.ListRequestsRequest.SerializeToString,
                 response_deserializer=cogreel_dot_v1_dot_queue__pb2.ListRequestsResponse.FromString,
                 _registered_method=True)
+        self.GetWebhookKeys = channel.unary_unary(
+                '/cogreel.v1.QueueService/GetWebhookKeys',
+                request_serializer=cogreel_dot_v1_dot_queue__pb2.GetWebhookKeysRequest.SerializeToString,
+                response_deserializer=cogreel_dot_v1_dot_queue__pb2.GetWebhookKeysResponse.FromString,
+                _registered_method=True)
 
 
 class QueueServiceServicer(object):
@@ -139,6 +144,16 @@ class QueueServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetWebhookKeys(self, request, context):
+        """GetWebhookKeys returns the public keys that webhooks are checked by. It is open to everybody: the call needs no
+        API key.
+
+        It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueueServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -171,6 +186,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.ListRequests,
                     request_deserializer=cogreel_dot_v1_dot_queue__pb2.ListRequestsRequest.FromString,
                     response_serializer=cogreel_dot_v1_dot_queue__pb2.ListRequestsResponse.SerializeToString,
+            ),
+            'GetWebhookKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWebhookKeys,
+                    request_deserializer=cogreel_dot_v1_dot_queue__pb2.GetWebhookKeysRequest.FromString,
+                    response_serializer=cogreel_dot_v1_dot_queue__pb2.GetWebhookKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -339,6 +359,33 @@ class QueueService(object):
             '/cogreel.v1.QueueService/ListRequests',
             cogreel_dot_v1_dot_queue__pb2.ListRequestsRequest.SerializeToString,
             cogreel_dot_v1_dot_queue__pb2.ListRequestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWebhookKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/cogreel.v1.QueueService/GetWebhookKeys',
+            cogreel_dot_v1_dot_queue__pb2.GetWebhookKeysRequest.SerializeToString,
+            cogreel_dot_v1_dot_queue__pb2.GetWebhookKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -75,6 +75,12 @@ class QueueServiceStub:
 
     It fails with INVALID_ARGUMENT (INVALID_INPUT) or UNAVAILABLE (QUEUE_UNAVAILABLE).
     """
+    GetWebhookKeys: _grpc.UnaryUnaryMultiCallable[_queue_pb2.GetWebhookKeysRequest, _queue_pb2.GetWebhookKeysResponse]
+    """GetWebhookKeys returns the public keys that webhooks are checked by. It is open to everybody: the call needs no
+    API key.
+
+    It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
+    """
 
 @_typing.type_check_only
 class QueueServiceAsyncStub(QueueServiceStub):
@@ -122,6 +128,12 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """ListRequests lists the tenant's requests, newest first.
 
     It fails with INVALID_ARGUMENT (INVALID_INPUT) or UNAVAILABLE (QUEUE_UNAVAILABLE).
+    """
+    GetWebhookKeys: _aio.UnaryUnaryMultiCallable[_queue_pb2.GetWebhookKeysRequest, _queue_pb2.GetWebhookKeysResponse]  # type: ignore[assignment]
+    """GetWebhookKeys returns the public keys that webhooks are checked by. It is open to everybody: the call needs no
+    API key.
+
+    It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
     """
 
 class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -203,6 +215,18 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListRequests lists the tenant's requests, newest first.
 
         It fails with INVALID_ARGUMENT (INVALID_INPUT) or UNAVAILABLE (QUEUE_UNAVAILABLE).
+        """
+
+    @_abc_1.abstractmethod
+    def GetWebhookKeys(
+        self,
+        request: _queue_pb2.GetWebhookKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_pb2.GetWebhookKeysResponse, _abc.Awaitable[_queue_pb2.GetWebhookKeysResponse]]:
+        """GetWebhookKeys returns the public keys that webhooks are checked by. It is open to everybody: the call needs no
+        API key.
+
+        It fails with UNAVAILABLE (QUEUE_UNAVAILABLE).
         """
 
 def add_QueueServiceServicer_to_server(servicer: QueueServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
