@@ -1,4 +1,5 @@
 """The settings of every process: one frozen object, read from the environment (`COGREEL_*`), documented field by field.
+Secrets may be in files instead.
 
 A process that starts others hands its settings on by the environment too, so there is one way in.
 """
@@ -6,6 +7,7 @@ A process that starts others hands its settings on by the environment too, so th
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 from pathlib import Path
@@ -26,6 +28,8 @@ from service.sweeper import SweeperSettings
 from service.upload_rules import SMALLEST_LIFETIME_S, UploadSettings
 
 HOSTED_ENDPOINT = "fal-ai/cogvideox-5b"
+SECRETS_DIR = "COGREEL_SECRETS_DIR"
+"""A folder with a file for each secret, as Kubernetes mounts a Secret: credentials then stand in no environment."""
 
 
 class Settings(BaseSettings):
@@ -186,13 +190,20 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """The settings of the environment.
+    """The settings of the environment, and of the files in COGREEL_SECRETS_DIR that are named like variables.
+
+    What is in the environment goes before what is in a file.
 
     Raises:
         SettingsError: a variable cannot be read; the message names each, and what is wrong with it.
     """
+    secrets_dir = os.environ.get(SECRETS_DIR)
+    if secrets_dir is not None and not Path(secrets_dir).is_dir():
+        raise SettingsError(f"{SECRETS_DIR}: {secrets_dir} is no directory")
     try:
-        return Settings()
+        return Settings(_secrets_dir=secrets_dir)  # type: ignore[call-arg]  # its type shows fields only
+    except OSError as error:
+        raise SettingsError(f"{SECRETS_DIR}: {error}") from error
     except (ValidationError, PydanticSettingsError) as error:
         raise SettingsError(_explained(error)) from error
 
