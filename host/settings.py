@@ -113,6 +113,8 @@ class Settings(BaseSettings):
     worker_grace_s: float = Field(default=30.0, ge=0)
     """Seconds for which a running request may finish when a worker stops; then it is handed back."""
 
+    health_listen: str = ""
+    """Where the workers of a machine answer gRPC health checks, host:port; empty for nowhere."""
     metrics_listen: str = ""
     """Where Prometheus finds the metrics, host:port; empty for nowhere. Plain HTTP, open to whoever can reach it."""
     log_format: Literal["auto", "json", "text"] = "auto"
