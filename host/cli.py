@@ -102,6 +102,29 @@ def fetch_rife() -> None:
         raise click.ClickException(str(error)) from error
 
 
+@main.command("fetch-model")
+@click.option("--model", help="A hub id. Default: COGREEL_MODEL.")
+def fetch_model(model: str | None) -> None:
+    """Fetch the model's weights and those of RIFE, so that a worker finds them: the hub's files at the revision of the
+    model's card into HF_HOME, RIFE's into COGREEL_RIFE_DIRECTORY. What is there already is not fetched again.
+
+    Example: HF_HOME=/models/hub COGREEL_RIFE_DIRECTORY=/models/rife cogreeld fetch-model --model zai-org/CogVideoX-5b
+    """
+    from inference.model_choice import CardMismatchError, card_for, model_location, model_name  # noqa: PLC0415
+    from inference.rife import RifeWeightsError, fetch_rife_weights  # noqa: PLC0415
+    from inference.weights import ModelLoadError, resolve_model  # noqa: PLC0415
+    from jobs.cards import CardError  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    chosen = model or settings.model
+    try:
+        card = card_for(model_name(chosen, ""), settings.cards().values())
+        click.echo(resolve_model(model_location(chosen), card.revision))
+        click.echo(fetch_rife_weights(settings.rife_directory.expanduser()))
+    except (CardError, CardMismatchError, ModelLoadError, RifeWeightsError) as error:
+        raise click.ClickException(str(error)) from error
+
+
 for command in (doctor, erase, keys, queue, status):
     main.add_command(command)
 
