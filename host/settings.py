@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """Where the gRPC server listens, host:port."""
     insecure: bool = False
     """Whether it may listen beyond this machine without TLS."""
+    scaler_listen: str = ""
+    """Where the service answers KEDA, host:port; empty for nowhere. Without a key, so open to whoever can reach it."""
     endpoints: dict[str, str] = {
         HOSTED_ENDPOINT: "cogvideox-5b",
         f"{HOSTED_ENDPOINT}/video-to-video": "cogvideox-5b-video-to-video",
@@ -156,6 +158,7 @@ class Settings(BaseSettings):
         """How to serve."""
         return ServerSettings(
             address=self.listen,
+            scaler_address=self.scaler_listen,
             grace_s=self.shutdown_grace_s,
             max_waiting=self.queue_max_requests,
             queue=QueueServiceSettings(url_validity_s=self.url_validity_s, checkpoint_s=self.checkpoint_s),
