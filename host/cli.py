@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -86,6 +88,26 @@ def worker(devices: str | None, model: str | None) -> None:
     settings = settings.model_copy(update={"devices": devices or settings.devices, "model": model or settings.model})
     configure_logs(settings.log_format, settings.log_level)
     run(work(settings))
+
+
+@main.command()
+@click.argument("address", default="127.0.0.1:50051")
+@click.option("--service", default="", help="Of which service, such as cogreel.v1.QueueService or cogreel.worker.")
+@click.option("--timeout", type=float, default=3.0, show_default=True, help="Seconds to wait for the answer.")
+def health(address: str, service: str, timeout: float) -> None:
+    """Ask a process for its health by gRPC: exit status 0 if it serves, 1 if not. For containers and units.
+
+    Example: cogreeld health 127.0.0.1:50051 --service cogreel.v1.QueueService
+    """
+    from host.health import UnreachableError, check  # noqa: PLC0415
+
+    try:
+        told = asyncio.run(check(address, service, timeout_s=timeout))
+    except UnreachableError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(told)
+    if told != "SERVING":
+        sys.exit(1)
 
 
 @main.command("fetch-rife")

@@ -1,4 +1,4 @@
-"""Health of a machine's workers by the standard gRPC service, for who starts and watches their pod or unit."""
+"""Health by the standard gRPC service: of a machine's workers, told; of any process, asked."""
 
 from __future__ import annotations
 
@@ -47,6 +47,27 @@ async def workers_health(address: str, ready: Callable[[], bool]) -> AsyncIterat
     finally:
         await end_task(reporter)
         await server.stop(None)
+
+
+async def check(address: str, service: str, *, timeout_s: float) -> str:
+    """What a process at host:port says of itself, or of one of its services: SERVING, NOT_SERVING, …
+
+    Raises:
+        UnreachableError: it does not answer, or does not know the service.
+    """
+    async with grpc.aio.insecure_channel(address) as channel:
+        question = health_pb2.HealthCheckRequest(service=service)
+        try:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]  # its stubs lack it
+                question, timeout=timeout_s
+            )
+        except grpc.aio.AioRpcError as error:
+            raise UnreachableError(f"{address} does not tell: {error.code().name}: {error.details()}") from error
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+
+class UnreachableError(Exception):
+    """A process does not answer a question about its health."""
 
 
 async def _report(checks: health.aio.HealthServicer, ready: Callable[[], bool]) -> None:

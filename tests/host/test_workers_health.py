@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 
 import grpc
 import pytest
+from click.testing import CliRunner
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from files import ObjectStore
+from host.cli import main
 from host.engines import EmbeddedS3
 from host.engines.ports import choose_ports
 from host.health import WORKER, workers_health
@@ -67,6 +70,27 @@ async def test_an_address_that_is_taken_is_told() -> None:
         with pytest.raises(OSError, match=f"cannot listen on {address} for health checks"):
             async with workers_health(address, lambda: True):
                 pass
+
+
+async def test_the_command_tells_health_by_its_exit_status() -> None:
+    address = f"127.0.0.1:{choose_ports(['health'])['health']}"
+
+    async def asked(*arguments: str) -> tuple[int, str]:
+        told = await asyncio.to_thread(CliRunner().invoke, main, ["health", address, *arguments])
+        return told.exit_code, told.output
+
+    serves = True
+    async with workers_health(address, lambda: serves):
+        await seen(lambda: asked("--service", WORKER), lambda told: told == (0, "SERVING\n"))
+        serves = False
+        await seen(lambda: asked("--service", WORKER), lambda told: told == (1, "NOT_SERVING\n"))
+        assert await asked() == (0, "SERVING\n")
+        code, said = await asked("--service", "cogreel.other")
+        assert code == 1
+        assert f"{address} does not tell: NOT_FOUND" in said
+    code, said = await asked("--timeout", "0.5")
+    assert code == 1
+    assert f"{address} does not tell: UNAVAILABLE" in said
 
 
 async def test_no_address_means_nowhere() -> None:
