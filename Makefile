@@ -19,7 +19,7 @@ STUBS := $(if $(filter python,$(LANG)),$(STUBS),other_languages.py stubs '$(LANG
 override LANG := C.UTF-8
 endif
 
-.PHONY: help install demo test test-long test-cluster test-clients chaos check manifests documents train format stubs baseline clean
+.PHONY: help install demo test test-long test-cluster test-clients chaos check manifests containers documents train format stubs baseline clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -68,8 +68,12 @@ check: $(INSTALLED) manifests ## Check format, lint, types, contract, stubs and 
 	$(BIN)/python -m scripts.document_commands --check
 	$(BIN)/python -m scripts.document_errors --check
 
-manifests: $(INSTALLED) $(CHECKOV) ## Render the Kubernetes manifests, validate every field, lint them for security.
+manifests: $(INSTALLED) $(CHECKOV) ## Render, validate and lint the Kubernetes manifests; lint the images' files.
 	$(BIN)/python -m scripts.manifests
+	$(BIN)/hadolint deploy/images/*.Containerfile
+
+containers: $(INSTALLED) ## Build the images and make one video in containers; needs buildah and podman.
+	$(BIN)/python -m scripts.containers
 
 $(CHECKOV): deploy/k8s/checkov-constraints.txt
 	$(PYTHON) -m venv $(@D)
