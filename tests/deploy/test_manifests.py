@@ -54,8 +54,17 @@ def matches(selector: Document, labels: dict[str, str]) -> bool:
     )
 
 
-def test_there_is_an_overlay_for_one_node_and_one_for_production() -> None:
-    assert overlays() == ["production", "single-node"]
+def test_there_is_an_overlay_for_one_node_one_for_production_and_one_to_try_it_without_a_gpu() -> None:
+    assert overlays() == ["production", "single-node", "trial"]
+
+
+def test_a_trial_needs_no_gpu_no_weights_and_no_internet() -> None:
+    worker = pods("trial")["cogreel-worker"]["spec"]
+    assert "nvidia.com/gpu" not in rendered("trial")
+    assert "initContainers" not in worker
+    assert "cogreel-models" not in of_kind("trial", "PersistentVolumeClaim")
+    assert "worker-fetches" not in of_kind("trial", "NetworkPolicy")
+    assert settings_of("trial", "cogreel-worker")["COGREEL_DEVICES"] == "simulated"
 
 
 @pytest.mark.parametrize("overlay", overlays())
