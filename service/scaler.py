@@ -31,7 +31,7 @@ from service.externalscaler_pb2 import (
 from service.externalscaler_pb2_grpc import ExternalScalerServicer, add_ExternalScalerServicer_to_server
 
 LOOK_EVERY_S = 0.5
-CATCH_UP_WITHIN_S = 2.0  # KEDA gives a call 3 s
+CATCH_UP_WITHIN_S = 2.0  # after a start, say; KEDA asks again anyway
 CATCH_UP_POLL_S = 0.02
 GRACE_S = 1.0
 
@@ -70,8 +70,8 @@ async def scaler_served(
 
 
 class ScalerServicer(ExternalScalerServicer):
-    """Serves one replica. A replica that does not see everything says so, rather than that there is nothing to do: KEDA
-    then leaves the workers as they are.
+    """Serves one replica. A replica that does not see everything says so, rather than that there is nothing to do, for
+    which KEDA would end the workers.
     """
 
     def __init__(self, view: LiveView, pauses: PauseDirectory, endpoints: Collection[str]) -> None:
