@@ -122,6 +122,21 @@ def test_every_setting_is_one_that_the_programs_read(overlay: str, workload: str
 
 
 @pytest.mark.parametrize("overlay", overlays())
+def test_every_folder_that_a_setting_names_is_mounted_where_the_setting_is_read(overlay: str) -> None:
+    maps = of_kind(overlay, "ConfigMap")
+    missing = set()
+    for template in pods(overlay).values():
+        for container in [*template["spec"].get("initContainers", ()), *template["spec"]["containers"]]:
+            mounted = [Path(mount["mountPath"]) for mount in container["volumeMounts"]]
+            for source in container.get("envFrom", ()):
+                for name, value in maps[source["configMapRef"]["name"]]["data"].items():
+                    path = Path(value)
+                    if path.is_absolute() and not any(path.is_relative_to(folder) for folder in mounted):
+                        missing.add(f"{container['name']}: {name}={value}")
+    assert missing == set()
+
+
+@pytest.mark.parametrize("overlay", overlays())
 def test_a_worker_has_longer_to_end_than_the_video_that_it_makes(overlay: str) -> None:
     grace_s = float(settings_of(overlay, "cogreel-worker")["COGREEL_WORKER_GRACE_S"])
     assert pods(overlay)["cogreel-worker"]["spec"]["terminationGracePeriodSeconds"] > grace_s + DRAIN_MARGIN_S

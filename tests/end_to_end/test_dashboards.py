@@ -52,6 +52,7 @@ def selectors(query: str) -> dict[str, set[str]]:
     grouped: set[str] = set()
     for part in parts(promql_parser.parse(query)):
         if isinstance(part, promql_parser.VectorSelector):
+            assert part.name, f"a selector without a name: {query}"
             found.setdefault(part.name, set()).update(matcher.name for matcher in part.matchers.matchers)
         elif isinstance(part, promql_parser.AggregateExpr) and part.modifier is not None:
             grouped.update(part.modifier.labels)
