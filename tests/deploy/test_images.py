@@ -17,7 +17,7 @@ FILES = sorted((ROOT / "deploy/images").glob("*.Containerfile"))
 def test_everything_that_the_application_is_made_of_reaches_its_images() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    let_in = (ROOT / ".containerignore").read_text(encoding="utf-8").splitlines()
+    let_in = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert {f"!{package}" for package in packages} <= set(let_in)
     assert "*" in let_in
 
