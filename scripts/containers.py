@@ -19,6 +19,7 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,7 @@ def container(name: str, image: str, *arguments: str, options: tuple[str, ...] =
     """A container on the network, reached by its name, for the length of the block."""
     full = f"{NETWORK}-{name}"
     general = ("--detach", "--name", full, "--network", NETWORK, "--network-alias", name, "--no-healthcheck")
+    run("podman", "rm", "--force", "--ignore", full)  # of a run that was killed
     run("podman", "run", *general, *HARDENED, *options, f"cogreel-{image}:{TAG}", *arguments)
     try:
         yield full
@@ -208,11 +210,13 @@ def main() -> int:
     if missing:
         print(f"not here: {', '.join(missing)}. Debian: apt-get install podman buildah", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the containers are stopped then too
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         Path(temporary).chmod(0o755)
         try:
             for image in IMAGES:
                 build(image)
+            run("podman", "network", "rm", "--force", NETWORK, check=False)
             run("podman", "network", "create", NETWORK)
             stack.callback(run, "podman", "network", "rm", NETWORK, check=False)
             trial(Path(temporary), stack)
