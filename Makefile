@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RIFE := .cache/rife/rife-3.6-flownet.pkl
+CHECKOV := .cache/checkov/.installed
 
 export COGREEL_RIFE_DIRECTORY := $(CURDIR)/.cache/rife
 export PROMPT
@@ -18,7 +19,7 @@ STUBS := $(if $(filter python,$(LANG)),$(STUBS),other_languages.py stubs '$(LANG
 override LANG := C.UTF-8
 endif
 
-.PHONY: help install demo test test-long test-cluster test-clients chaos check documents train format stubs baseline clean
+.PHONY: help install demo test test-long test-cluster test-clients chaos check manifests containers documents train format stubs baseline clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -55,7 +56,7 @@ BROKERS ?= 1
 chaos: $(INSTALLED) ## Kill processes under load, then check what they promised. ROUNDS=200 BROKERS=3 SEED=7
 	$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --brokers $(BROKERS) $(if $(SEED),--seed $(SEED))
 
-check: $(INSTALLED) ## Check format, lint, types, contract and stubs.
+check: $(INSTALLED) manifests ## Check format, lint, types, contract, stubs and manifests.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -66,6 +67,18 @@ check: $(INSTALLED) ## Check format, lint, types, contract and stubs.
 	$(BIN)/python scripts/document_settings.py --check
 	$(BIN)/python -m scripts.document_commands --check
 	$(BIN)/python -m scripts.document_errors --check
+
+manifests: $(INSTALLED) $(CHECKOV) ## Render, validate and lint the Kubernetes manifests; lint the images' files.
+	$(BIN)/python -m scripts.manifests
+	$(BIN)/hadolint deploy/images/*.Containerfile
+
+containers: $(INSTALLED) ## Build the images and make one video in containers; needs buildah and podman.
+	$(BIN)/python -m scripts.containers
+
+$(CHECKOV): deploy/k8s/checkov-constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint $< checkov
+	@touch $@
 
 documents: $(INSTALLED) ## Write the pages that are made from the code: settings, commands, errors.
 	$(BIN)/python scripts/document_settings.py

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -89,6 +91,26 @@ def worker(devices: str | None, model: str | None) -> None:
     run(work(settings))
 
 
+@main.command()
+@click.argument("address", default="127.0.0.1:50051")
+@click.option("--service", default="", help="Of which service, such as cogreel.v1.QueueService or cogreel.worker.")
+@click.option("--timeout", type=float, default=3.0, show_default=True, help="Seconds to wait for the answer.")
+def health(address: str, service: str, timeout: float) -> None:
+    """Ask a process for its health by gRPC: exit status 0 if it serves, 1 if not. For containers and units.
+
+    Example: cogreeld health 127.0.0.1:50051 --service cogreel.v1.QueueService
+    """
+    from host.health import UnreachableError, check  # noqa: PLC0415
+
+    try:
+        told = asyncio.run(check(address, service, timeout_s=timeout))
+    except UnreachableError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(told)
+    if told != "SERVING":
+        sys.exit(1)
+
+
 @main.command("fetch-rife")
 def fetch_rife() -> None:
     """Fetch the weights of RIFE (20 MB) into COGREEL_RIFE_DIRECTORY, checked by hash.
@@ -100,6 +122,29 @@ def fetch_rife() -> None:
     try:
         click.echo(fetch_rife_weights(settings_or_exit().rife_directory.expanduser()))
     except RifeWeightsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command("fetch-model")
+@click.option("--model", help="A hub id. Default: COGREEL_MODEL.")
+def fetch_model(model: str | None) -> None:
+    """Fetch the model's weights and those of RIFE, so that a worker finds them: the hub's files at the revision of the
+    model's card into HF_HOME, RIFE's into COGREEL_RIFE_DIRECTORY. What is there already is not fetched again.
+
+    Example: HF_HOME=/models/hub COGREEL_RIFE_DIRECTORY=/models/rife cogreeld fetch-model --model zai-org/CogVideoX-5b
+    """
+    from inference.model_choice import CardMismatchError, card_for, model_location, model_name  # noqa: PLC0415
+    from inference.rife import RifeWeightsError, fetch_rife_weights  # noqa: PLC0415
+    from inference.weights import ModelLoadError, resolve_model  # noqa: PLC0415
+    from jobs.cards import CardError  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    chosen = model or settings.model
+    try:
+        card = card_for(model_name(chosen, ""), settings.cards().values())
+        click.echo(resolve_model(model_location(chosen), card.revision))
+        click.echo(fetch_rife_weights(settings.rife_directory.expanduser()))
+    except (CardError, CardMismatchError, ModelLoadError, RifeWeightsError) as error:
         raise click.ClickException(str(error)) from error
 
 

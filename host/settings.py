@@ -1,4 +1,5 @@
 """The settings of every process: one frozen object, read from the environment (`COGREEL_*`), documented field by field.
+Secrets may be in files instead.
 
 A process that starts others hands its settings on by the environment too, so there is one way in.
 """
@@ -6,6 +7,7 @@ A process that starts others hands its settings on by the environment too, so th
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 from pathlib import Path
@@ -29,6 +31,8 @@ from service.webhooks import WebhookSettings
 
 LONGEST_PAUSE_S = 30 * 24 * 3600
 HOSTED_ENDPOINT = "fal-ai/cogvideox-5b"
+SECRETS_DIR = "COGREEL_SECRETS_DIR"
+"""A folder with a file for each secret, as Kubernetes mounts a Secret: credentials then stand in no environment."""
 
 
 class Settings(BaseSettings):
@@ -70,6 +74,8 @@ class Settings(BaseSettings):
     """Where the gRPC server listens, host:port."""
     insecure: bool = False
     """Whether it may listen beyond this machine without TLS."""
+    scaler_listen: str = ""
+    """Where the service answers KEDA, host:port; empty for nowhere. Without a key, so open to whoever can reach it."""
     endpoints: dict[str, str] = {
         HOSTED_ENDPOINT: "cogvideox-5b",
         f"{HOSTED_ENDPOINT}/video-to-video": "cogvideox-5b-video-to-video",
@@ -126,6 +132,8 @@ class Settings(BaseSettings):
     worker_grace_s: float = Field(default=30.0, ge=0)
     """Seconds for which a running request may finish when a worker stops; then it is handed back."""
 
+    health_listen: str = ""
+    """Where the workers of a machine answer gRPC health checks, host:port; empty for nowhere."""
     metrics_listen: str = ""
     """Where Prometheus finds the metrics, host:port; empty for nowhere. Plain HTTP, open to whoever can reach it."""
     log_format: Literal["auto", "json", "text"] = "auto"
@@ -173,6 +181,7 @@ class Settings(BaseSettings):
         """How to serve."""
         return ServerSettings(
             address=self.listen,
+            scaler_address=self.scaler_listen,
             grace_s=self.shutdown_grace_s,
             max_waiting=self.queue_max_requests,
             queue=QueueServiceSettings(url_validity_s=self.url_validity_s, checkpoint_s=self.checkpoint_s),
@@ -214,13 +223,20 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """The settings of the environment.
+    """The settings of the environment, and of the files in COGREEL_SECRETS_DIR that are named like variables.
+
+    What is in the environment goes before what is in a file.
 
     Raises:
         SettingsError: a variable cannot be read; the message names each, and what is wrong with it.
     """
+    secrets_dir = os.environ.get(SECRETS_DIR)
+    if secrets_dir is not None and not Path(secrets_dir).is_dir():
+        raise SettingsError(f"{SECRETS_DIR}: {secrets_dir} is no directory")
     try:
-        return Settings()
+        return Settings(_secrets_dir=secrets_dir)  # type: ignore[call-arg]  # its type shows fields only
+    except OSError as error:
+        raise SettingsError(f"{SECRETS_DIR}: {error}") from error
     except (ValidationError, PydanticSettingsError) as error:
         raise SettingsError(_explained(error)) from error
 

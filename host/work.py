@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from host.devices import ensure_devices
+from host.health import workers_health
 from host.metrics import Address, pool_metrics
 from host.settings import Settings
 from host.signals import stop_event, until_stopped
@@ -24,8 +25,7 @@ async def work(settings: Settings) -> None:
 
 async def _work(settings: Settings) -> None:
     with pool_metrics(Address.parse(settings.metrics_listen)) as metrics:
-        async with (
-            Broker(settings.broker("supervisor")) as broker,
-            WorkerPool(settings, broker, metrics=metrics) as pool,
-        ):
-            await pool.wait()
+        async with Broker(settings.broker("supervisor")) as broker:
+            pool = WorkerPool(settings, broker, metrics=metrics)
+            async with workers_health(settings.health_listen, lambda: pool.ready), pool:
+                await pool.wait()

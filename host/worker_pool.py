@@ -38,11 +38,17 @@ class WorkerPool:
             for number, (device, called) in enumerate(zip(devices, distinct(devices), strict=True))
         ]
         self._stack = AsyncExitStack()
+        self._stopping = False
 
     @property
     def pids(self) -> dict[str, int]:
         """The process ids of those that run, by name."""
         return {slot.name: slot.kept.pid for slot in self._slots if slot.kept.pid is not None}
+
+    @property
+    def ready(self) -> bool:
+        """Whether every device has its model and takes requests; a pool that stops does not."""
+        return not self._stopping and all(slot.serving for slot in self._slots)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -64,6 +70,7 @@ class WorkerPool:
         await self._stack.aclose()
 
     async def _stop_all(self) -> None:
+        self._stopping = True
         await asyncio.gather(*(slot.kept.stop() for slot in self._slots), return_exceptions=True)
 
     async def wait(self) -> None:
@@ -93,6 +100,8 @@ class _Slot:
         logs: Path | None,
     ) -> None:
         self.name = name
+        self.serving = False
+        """Whether its process has its model, and runs."""
         self._settings = settings
         self._device = device
         self._called = called
@@ -132,6 +141,7 @@ class _Slot:
         os.close(writing_end)
         self._reading = asyncio.create_task(self._read_reports(reading_end), name=f"reports of {self.name}")
         await self._ready.wait()
+        self.serving = True
         self._metrics.ready(self.name, self._device)
 
     async def _read_reports(self, descriptor: int) -> None:
@@ -149,6 +159,7 @@ class _Slot:
                 transport.close()
 
     async def _on_exit(self, _returncode: int) -> None:
+        self.serving = False
         if self._reading is not None:
             await self._reading  # the pipe is at its end: what was reported is known
         self._metrics.ended(self.name, self._device)

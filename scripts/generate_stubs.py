@@ -5,7 +5,7 @@
     python scripts/generate_stubs.py --out DIR # write the public ones elsewhere
 
 The public package `cogreel.v1` goes into the client's distribution. The internal record goes to `jobs/record_pb2`:
-only `jobs` may read or write it, and the client must not ship it.
+only `jobs` may read or write it, and the client must not ship it. KEDA's contract goes to `service/externalscaler_pb2`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ SERVICES = [f"cogreel/v1/{name}.proto" for name in ("queue", "storage", "admin")
 PLUGINS = ("mypy", "mypy_grpc")
 INTERNAL = "cogreel/internal/v1/record.proto"
 VALIDATE = "buf/validate/validate.proto"
+SCALER = "service/externalscaler.proto"
 
 
 def run_protoc(*arguments: str) -> None:
     """Run protoc on files of `proto/`; ends the program if that fails."""
-    includes = [ROOT / "proto", ROOT / "third_party", Path(str(files("grpc_tools"))) / "_proto"]
+    # KEDA's file lies in no folder of its package's name: seen as one of `service`, its stubs import each other there.
+    keda = f"service={ROOT / 'third_party/keda'}"
+    includes = [keda, ROOT / "proto", ROOT / "third_party", Path(str(files("grpc_tools"))) / "_proto"]
     # The plugins lie beside this Python, which need not be on PATH.
     plugins = [f"--plugin=protoc-gen-{name}={Path(sys.executable).with_name(f'protoc-gen-{name}')}" for name in PLUGINS]
     status = protoc.main(["protoc", *plugins, *(f"-I{path}" for path in includes), *arguments])
@@ -39,13 +42,15 @@ def run_protoc(*arguments: str) -> None:
 
 def generate(out: Path) -> dict[Path, Path]:
     """Generate everything below `out`; returns where each file belongs in the tree."""
-    run_protoc(f"--python_out={out}", f"--mypy_out=quiet:{out}", *PUBLIC, INTERNAL, VALIDATE)
-    run_protoc(f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *SERVICES)
+    run_protoc(f"--python_out={out}", f"--mypy_out=quiet:{out}", *PUBLIC, INTERNAL, VALIDATE, SCALER)
+    run_protoc(f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *SERVICES, SCALER)
     places: dict[Path, Path] = {}
     for made in sorted(out.rglob("*.py*")):
         relative = made.relative_to(out)
         if relative.parts[:2] == ("cogreel", "internal"):
             places[made] = ROOT / "jobs" / relative.name
+        elif relative.parts[0] == "service":
+            places[made] = ROOT / relative
         else:
             places[made] = ROOT / "client" / relative
     return places

@@ -31,6 +31,7 @@ from service.metrics import ServiceMetrics
 from service.pins import Pins
 from service.presentation import presigned_outputs
 from service.queue_servicer import QueueServicer, QueueServiceSettings
+from service.scaler import scaler_served
 from service.storage_servicer import StorageServicer
 from service.stored_bytes import StoredBytes
 from service.sweeper import Sweeper, SweeperSettings
@@ -63,13 +64,14 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """`address` is host:port to listen on, port 0 for any free one.
+    """`address` is host:port to listen on, port 0 for any free one; `scaler_address` that for KEDA, empty for nowhere.
 
     `grace_s` is how long calls may take to finish when the server stops; `max_concurrent_calls` bounds the load, and
     `max_waiting` the requests in the queue.
     """
 
     address: str = "127.0.0.1:50051"
+    scaler_address: str = ""
     grace_s: float = 5.0
     max_concurrent_calls: int = 20_000
     max_waiting: int = 100_000
@@ -114,6 +116,7 @@ async def serving(
         pins = Pins(view)
         await stack.enter_async_context(view)
         admission = Admission(view, directory.tenant_limits, max_waiting=settings.max_waiting)
+        await stack.enter_async_context(scaler_served(settings.scaler_address, broker, view, cards))
         expiry = UploadSweeperSettings(lifetime_s=settings.uploads.lifetime_s)
         await stack.enter_async_context(UploadSweeper(expiry, broker, view, store, pins))
         server = grpc.aio.server(

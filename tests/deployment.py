@@ -194,10 +194,12 @@ class Deployment:
         retention_s: float = 3600,
         uploads: UploadSettings = UploadSettings(),  # noqa: B008 - frozen
         registry: CollectorRegistry | None = None,
+        scaler_address: str = "",
     ) -> AsyncIterator[int]:
         """A service replica for the length of the block; `registry` gets its metrics."""
         settings = ServerSettings(
             address=f"127.0.0.1:{port}",
+            scaler_address=scaler_address,
             grace_s=0.5,
             queue=QueueServiceSettings(checkpoint_s=checkpoint_s),
             sweeper=SweeperSettings(retention_s=retention_s),

@@ -18,7 +18,7 @@ from cogreel.cli.findings import Finding, ok, problem, warning
 
 from host.engines.engine import find_program
 from host.engines.errors import EngineMissingError
-from host.settings import Settings
+from host.settings import SECRETS_DIR, Settings
 
 _PREFIX = "COGREEL_"
 _OF_OTHERS = frozenset({"COGREEL_ADDRESS", "COGREEL_API_KEY", "COGREEL_CA_FILE"})  # the client's
@@ -32,7 +32,7 @@ AMPLE_FREE_BYTES = 10 * 1024**3
 
 def check_environment(environment: Mapping[str, str]) -> list[Finding]:
     """Variables that nothing reads, which are likely misspelt, and what only tests set."""
-    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields} | {SECRETS_DIR}
     given = {name for name in environment if name.startswith(_PREFIX)}
     found: list[Finding] = []
     for name in sorted(given - known - _OF_OTHERS - _OF_CHILDREN - {_FOR_TESTS}):

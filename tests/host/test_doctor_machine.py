@@ -218,7 +218,9 @@ def test_a_package_that_is_missing_and_one_of_another_version(tmp_path: Path, mo
 
 
 def test_variables_that_nothing_reads() -> None:
-    found = check_environment({"COGREEL_S3_ACESS_KEY": "x", "COGREEL_FAILPOINTS": "y", "COGREEL_ADDRESS": "z"})
+    found = check_environment(
+        {"COGREEL_S3_ACESS_KEY": "x", "COGREEL_FAILPOINTS": "y", "COGREEL_ADDRESS": "z", "COGREEL_SECRETS_DIR": "/run"}
+    )
     assert [finding.verdict for finding in map(told, found)] == [Verdict.WARNING, Verdict.PROBLEM]
     assert "COGREEL_S3_ACCESS_KEY" in found[0].remedy
 
