@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack, aclosing
 from datetime import datetime
 from functools import cached_property
@@ -25,6 +25,8 @@ from cogreel.trace_context import with_trace_context
 from cogreel.updates import LogUpdate, Update
 from cogreel.upload_source import OnProgress, UploadSource, opened
 from cogreel.uploading import Call, advance, upload_calls
+from cogreel.v1.catalog_pb2 import Endpoint, ListEndpointsRequest
+from cogreel.v1.catalog_pb2_grpc import CatalogServiceStub
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
     GetResultRequest,
@@ -41,6 +43,7 @@ from cogreel.v1.video_pb2 import File, VideoOutput
 from cogreel.watching import Watching
 
 if TYPE_CHECKING:
+    from cogreel.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from cogreel.v1.queue_pb2_grpc import QueueServiceAsyncStub
     from cogreel.v1.storage_pb2_grpc import StorageServiceAsyncStub
 
@@ -62,6 +65,14 @@ class AsyncCogReel(AsyncChannel):
     @cached_property
     def _storage(self) -> StorageServiceAsyncStub:
         return StorageServiceStub(self._channel)
+
+    @cached_property
+    def _catalog(self) -> CatalogServiceAsyncStub:
+        return CatalogServiceStub(self._channel)
+
+    async def endpoints(self) -> Sequence[Endpoint]:
+        """As `CogReel.endpoints`."""
+        return (await self._call(self._catalog.ListEndpoints, ListEndpointsRequest())).endpoints
 
     async def subscribe(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import cached_property
@@ -24,6 +24,8 @@ from cogreel.trace_context import with_trace_context
 from cogreel.updates import LogUpdate, Update
 from cogreel.upload_source import OnProgress, UploadSource, opened
 from cogreel.uploading import Call, advance, upload_calls
+from cogreel.v1.catalog_pb2 import Endpoint, ListEndpointsRequest
+from cogreel.v1.catalog_pb2_grpc import CatalogServiceStub
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
     GetResultRequest,
@@ -61,6 +63,14 @@ class CogReel(Channel):
     @cached_property
     def _storage(self) -> StorageServiceStub:
         return StorageServiceStub(self._channel)
+
+    @cached_property
+    def _catalog(self) -> CatalogServiceStub:
+        return CatalogServiceStub(self._channel)
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The endpoints that take requests, by name: what each takes, and how many requests wait there."""
+        return self._call(self._catalog.ListEndpoints, ListEndpointsRequest()).endpoints
 
     def subscribe(
         self,
