@@ -37,6 +37,11 @@ def api_key_of(request: Request) -> str:
     return credentials.strip()
 
 
+def sealed_key(request: Request, purpose: str, validity_s: float) -> str:
+    """A token that stands for a call's API key, for one purpose."""
+    return context_of(request).seals.sealed(purpose, validity_s, {"api_key": api_key_of(request)})
+
+
 def client_of_token(request: Request, token: str, purpose: str) -> AsyncCogReel:
     """The client of whoever had a token made.
 

@@ -17,6 +17,7 @@ from gateway.errors import refusal_of
 from gateway.queue_routes import queue_routes, submit_route
 from gateway.run_routes import CallerLeftError, run_routes
 from gateway.status_stream import status_stream_routes
+from gateway.storage_routes import storage_routes
 
 
 def application(context: Context) -> ASGIApp:
@@ -26,6 +27,7 @@ def application(context: Context) -> ASGIApp:
             Route("/health", health, methods=["GET"]),
             *run_routes(),
             *status_stream_routes(),
+            *storage_routes(),
             *queue_routes(),
             submit_route(),
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from httpx2 import AsyncClient
 from starlette.requests import Request
 
 from gateway.backend import Backend
@@ -19,6 +20,8 @@ class Context:
     settings: GatewaySettings
     backend: Backend
     seals: Seals
+    store: AsyncClient
+    """For the object store."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once no call should go on for long."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 
 from cogreel import CogReelError
 from cogreel.v1.queue_pb2 import SubmitResponse
@@ -12,9 +13,11 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.access import client_of
 from gateway.answers import REQUEST_ID_HEADER, answer, not_found, refusal
+from gateway.backend import endpoint_named
 from gateway.bodies import json_object, read_body
 from gateway.context import context_of, origin_of
 from gateway.errors import refusal_of
+from gateway.own_files import at_the_store
 from gateway.presentation import RequestUrls, is_over, result_json, status_json
 from gateway.repeats import submit
 from gateway.submission import Submission, read_submission
@@ -60,15 +63,13 @@ async def accept(request: Request) -> tuple[Submission, SubmitResponse]:
     """
     context = context_of(request)
     client = client_of(request)
-    name = request.path_params["endpoint"]
-    endpoint = await context.backend.endpoint(client, name)
+    endpoint = await endpoint_named(client, request.path_params["endpoint"])
     body = json_object(await read_body(request, context.settings.max_body_bytes))
-    submission = read_submission(endpoint, body, request.headers, request.query_params)
-    if submission.max_waiting is not None:
-        waiting = (await context.backend.endpoints(client, afresh=True))[name].waiting
-        if waiting > submission.max_waiting:
-            detail = f"{waiting} requests wait, which is more than fal_max_queue_length allows."
-            raise refusal(429, detail, headers={"retry-after": "1"})
+    located = partial(at_the_store, context.seals)
+    submission = read_submission(endpoint, body, request.headers, request.query_params, located)
+    if submission.max_waiting is not None and endpoint.waiting > submission.max_waiting:
+        detail = f"{endpoint.waiting} requests wait, which is more than fal_max_queue_length allows."
+        raise refusal(429, detail, headers={"retry-after": "1"})
     try:
         return submission, await submit(client, submission)
     except CogReelError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -54,9 +54,15 @@ class Submission:
 
 
 def read_submission(
-    endpoint: Endpoint, body: Mapping[str, object], headers: Mapping[str, str], query: Mapping[str, str]
+    endpoint: Endpoint,
+    body: Mapping[str, object],
+    headers: Mapping[str, str],
+    query: Mapping[str, str],
+    located: Callable[[str], str],
 ) -> Submission:
     """Read a submission; keys of the body that are not known are left alone, as the hosted API does.
+
+    `located` gives the store's URL for a file's URL at the gateway, and others back.
 
     Raises:
         RefusalError: a value has the wrong form; each is named.
@@ -64,7 +70,7 @@ def read_submission(
     problems: list[Problem] = []
     options = _options_of(headers, query, problems)
     max_waiting = _number("query", "fal_max_queue_length", query, problems)
-    options |= _input_of(endpoint, body, problems)
+    options |= _input_of(endpoint, body, located, problems)
     try:
         # A prompt that is missing has been noted; with another in its place, the other fields are looked at.
         request = build_submit_request(endpoint.endpoint, cast("TextToVideo", {"prompt": "-", **options}))
@@ -77,38 +83,41 @@ def read_submission(
     return Submission(request, body, key, int(max_waiting) if max_waiting is not None else None)
 
 
-def _input_of(endpoint: Endpoint, body: Mapping[str, object], problems: list[Problem]) -> dict[str, object]:
+def _input_of(
+    endpoint: Endpoint, body: Mapping[str, object], located: Callable[[str], str], problems: list[Problem]
+) -> dict[str, object]:
     values = {name: _whole(name, body[name]) for name in _PLAIN if body.get(name) is not None}
     if isinstance(size := values.get("video_size"), dict):
         values["video_size"] = {name: _whole(name, side) for name, side in size.items() if side is not None}
     if body.get("loras") is not None:
-        values["loras"] = _loras(body["loras"], problems)
+        values["loras"] = _loras(body["loras"], located, problems)
     required = ["prompt"]
     if (name := _FILE_OF.get(endpoint.card.input_kind)) is not None:
         required.append(f"{name}_url")
-        values[name] = _file(f"{name}_url", body, problems)
+        values[name] = _file(f"{name}_url", body, located, problems)
     if name == "video" and body.get("strength") is not None:
         values["strength"] = body["strength"]
     problems += [Problem(("body", field), "Field required", "missing") for field in required if body.get(field) is None]
     return values
 
 
-def _file(field: str, body: Mapping[str, object], problems: list[Problem]) -> File:
+def _file(field: str, body: Mapping[str, object], located: Callable[[str], str], problems: list[Problem]) -> File:
     url = body.get(field)
     if url is not None and not isinstance(url, str):
         problems.append(Problem(("body", field), "must be a URL, or a base64 data: URI", "string_type"))
     # Never as text: the client would take what is no URL for a path of this machine.
-    return File(url=url if isinstance(url, str) else "")
+    return File(url=located(url) if isinstance(url, str) else "")
 
 
-def _loras(value: object, problems: list[Problem]) -> list[dict[str, object]]:
+def _loras(value: object, located: Callable[[str], str], problems: list[Problem]) -> list[dict[str, object]]:
     if not isinstance(value, list):
         problems.append(Problem(("body", "loras"), "must be a list", "list_type"))
         return []
     found: list[dict[str, object]] = []
     for place, lora in enumerate(value):
         if isinstance(lora, dict) and isinstance(lora.get("path"), str):
-            found.append({name: lora[name] for name in ("path", "scale") if lora.get(name) is not None})
+            scale = {"scale": lora["scale"]} if lora.get("scale") is not None else {}
+            found.append({"path": located(lora["path"]), **scale})
         else:
             problems.append(Problem(("body", "loras", place, "path"), "Field required", "missing"))
     return found

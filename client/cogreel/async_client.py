@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from datetime import datetime
 from functools import cached_property
@@ -38,6 +38,13 @@ from cogreel.v1.queue_pb2 import (
     SubmitResponse,
 )
 from cogreel.v1.queue_pb2_grpc import QueueServiceStub
+from cogreel.v1.storage_pb2 import (
+    CompleteMultipartUploadRequest,
+    CreateMultipartUploadRequest,
+    CreateMultipartUploadResponse,
+    PresignUploadPartsRequest,
+    UploadedPart,
+)
 from cogreel.v1.storage_pb2_grpc import StorageServiceStub
 from cogreel.v1.video_pb2 import File, VideoOutput
 from cogreel.watching import Watching
@@ -191,3 +198,19 @@ class AsyncCogReel(AsyncChannel):
                 answer = await self._call(step.of(self._storage), step.request)
                 step = await asyncio.to_thread(advance, calls, answer)
             return step
+
+    async def begin_upload(self, *, content_type: str, file_name: str | None = None) -> CreateMultipartUploadResponse:
+        """As `CogReel.begin_upload`."""
+        request = CreateMultipartUploadRequest(file_name=file_name, content_type=content_type)
+        return await self._call(self._storage.CreateMultipartUpload, request)
+
+    async def sign_part(self, upload_id: str, part_number: int, size: int) -> str:
+        """As `CogReel.sign_part`."""
+        request = PresignUploadPartsRequest(upload_id=upload_id, part_numbers=[part_number], part_bytes=size)
+        return (await self._call(self._storage.PresignUploadParts, request)).parts[0].upload_url
+
+    async def finish_upload(self, upload_id: str, etags: Mapping[int, str]) -> File:
+        """As `CogReel.finish_upload`."""
+        parts = [UploadedPart(part_number=number, etag=etag) for number, etag in etags.items()]
+        request = CompleteMultipartUploadRequest(upload_id=upload_id, parts=parts)
+        return (await self._call(self._storage.CompleteMultipartUpload, request)).file
