@@ -5,19 +5,33 @@ from __future__ import annotations
 from cogreel import CogReelError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from gateway.answers import RefusalError, answer, refusal
+from gateway.answers import REQUEST_ID_HEADER, RefusalError, answer, refusal
 from gateway.context import Context
-from gateway.envelope import Envelope
+from gateway.envelope import CALL_ID_HEADER, Envelope
 from gateway.errors import refusal_of
+from gateway.hosts import HostedNames
+from gateway.openapi import openapi_routes
 from gateway.queue_routes import queue_routes, submit_route
 from gateway.run_routes import CallerLeftError, run_routes
 from gateway.status_stream import status_stream_routes
 from gateway.storage_routes import storage_routes
+
+EXPOSED_HEADERS = (
+    REQUEST_ID_HEADER,
+    CALL_ID_HEADER,
+    "x-fal-error-type",
+    "x-fal-request-timeout-type",
+    "x-fal-retryable",
+    "retry-after",
+    "etag",
+)
+"""What pages of other origins may read, where they may call at all."""
 
 
 def application(context: Context) -> ASGIApp:
@@ -25,6 +39,7 @@ def application(context: Context) -> ASGIApp:
     app = Starlette(
         routes=[
             Route("/health", health, methods=["GET"]),
+            *openapi_routes(),
             *run_routes(),
             *status_stream_routes(),
             *storage_routes(),
@@ -41,7 +56,17 @@ def application(context: Context) -> ASGIApp:
         },
     )
     app.state.context = context
-    return Envelope(app)
+    settings = context.settings
+    served: ASGIApp = HostedNames(app, proxy_api_key=settings.proxy_api_key)
+    if settings.cors_origins:
+        served = CORSMiddleware(
+            served,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
+    return Envelope(served)
 
 
 async def health(_request: Request) -> Response:
