@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import NoReturn
 
 from starlette.requests import Request
 
 from gateway.answers import Problem, invalid, refusal
+
+_SURROGATE = re.compile(rb"\\u[dD]")
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -37,6 +40,8 @@ def json_object(content: bytes) -> dict[str, object]:
         return {}
     try:
         value = json.loads(content, parse_constant=_no_number)
+        if _SURROGATE.search(content):
+            json.dumps(value, ensure_ascii=False).encode()  # half a character fits into no message
     except (ValueError, RecursionError) as error:
         raise invalid([Problem(("body",), f"must be JSON: {error}", "json_invalid")]) from error
     if not isinstance(value, dict):

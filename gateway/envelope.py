@@ -7,6 +7,9 @@ import time
 import uuid
 
 import structlog
+from opentelemetry import trace
+from opentelemetry.propagate import extract
+from opentelemetry.trace import SpanKind
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,7 +19,11 @@ from gateway.status_stream import BrokenOffError
 CALL_ID_HEADER = "x-request-id"
 _CALL_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
+_LONGEST_STEP = 64
+"""Of a path in the log: what is longer is a sealed URL, and whoever has it may use it."""
+
 _log = structlog.get_logger(__name__)
+_tracer = trace.get_tracer("cogreel.gateway")
 
 
 class Envelope:
@@ -34,7 +41,8 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(CALL_ID_HEADER, "")
+        headers = Headers(scope=scope)
+        given = headers.get(CALL_ID_HEADER, "")
         call_id = given if _CALL_ID.fullmatch(given) else str(uuid.uuid4())
         state = scope.setdefault("state", {})
         began, status = time.monotonic(), 0
@@ -43,12 +51,13 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers[CALL_ID_HEADER] = call_id
-                headers.setdefault(REQUEST_ID_HEADER, state.get("request_id", call_id))
+                sent = MutableHeaders(scope=message)
+                sent[CALL_ID_HEADER] = call_id
+                sent.setdefault(REQUEST_ID_HEADER, state.get("request_id", call_id))
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(call_id=call_id):
+        span = _tracer.start_as_current_span(f"HTTP {scope['method']}", extract(headers), SpanKind.SERVER)
+        with structlog.contextvars.bound_contextvars(call_id=call_id), span:
             try:
                 await self._app(scope, receive, send_named)
             except BrokenOffError as error:
@@ -60,8 +69,12 @@ class Envelope:
                 _log.info(
                     "http.served",
                     method=scope["method"],
-                    path=scope["path"],
+                    path=_shown(scope["path"]),
                     status=status,
                     request_id=state.get("request_id"),
                     seconds=round(time.monotonic() - began, 4),
                 )
+
+
+def _shown(path: str) -> str:
+    return "/".join(step if len(step) <= _LONGEST_STEP else "…" for step in path.split("/"))

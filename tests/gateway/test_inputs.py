@@ -57,7 +57,9 @@ async def test_all_fields_at_fault_are_named_at_once(door: Door) -> None:
     assert sorted(places) == ["loras", "prompt", "seed"]
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'"text"', b'{"prompt": NaN}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b'"text"', b'{"prompt": NaN}', b"\xff", b'{"prompt": "\\ud800"}', b"[" * 100_000]
+)
 async def test_what_is_no_json_object_is_refused(door: Door, content: bytes) -> None:
     answer = await door.http.post(f"/{door.endpoint}", content=content)
     assert answer.status_code == 422

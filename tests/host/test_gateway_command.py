@@ -57,7 +57,7 @@ async def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     [
         (["--listen", "0.0.0.0:8080"], {}, "keys would travel in the clear"),
         ([], {"COGREEL_GATEWAY_CERTIFICATE": "/no/such"}, "go together"),
-        (["--listen", "8080"], {}, "not of the form host:port"),
+        (["--listen", "127.0.0.1:http"], {}, "not of the form host:port"),
         (["--service", "ftp://host", "--listen", "127.0.0.1:0"], {}, "begins with ftp://"),
         (
             ["--listen", "127.0.0.1:0"],
