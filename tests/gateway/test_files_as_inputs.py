@@ -49,24 +49,28 @@ async def test_a_data_uri_begins_a_video_and_a_result_another(door: Door) -> Non
     ],
 )
 async def test_a_file_that_cannot_be_used_is_named(
-    door: Door, endpoint: str, given: dict[str, Any], field: str, kind: str
+    shared_door: Door, endpoint: str, given: dict[str, Any], field: str, kind: str
 ) -> None:
-    answer = await door.submit(endpoint=f"{door.endpoint}/{endpoint}", **given)
+    answer = await shared_door.submit(endpoint=f"{shared_door.endpoint}/{endpoint}", **given)
     assert answer.status_code == 422
     assert [(problem["loc"], problem["type"]) for problem in answer.json()["detail"]] == [(["body", field], kind)]
 
 
-async def test_requests_of_a_longer_endpoint_are_found_under_owner_and_app(door: Door) -> None:
-    body = (await door.submit(endpoint=f"{door.endpoint}/image", image_url=PIXEL)).json()
-    assert body["status_url"] == f"{door.url}/{door.endpoint}/requests/{body['request_id']}/status"
-    long_form = f"/{door.endpoint}/image/requests/{body['request_id']}/status"
-    assert (await door.http.get(long_form)).json()["status_url"] == body["status_url"]
+async def test_requests_of_a_longer_endpoint_are_found_under_owner_and_app(shared_door: Door) -> None:
+    body = (await shared_door.submit(endpoint=f"{shared_door.endpoint}/image", image_url=PIXEL)).json()
+    assert body["status_url"] == f"{shared_door.url}/{shared_door.endpoint}/requests/{body['request_id']}/status"
+    long_form = f"/{shared_door.endpoint}/image/requests/{body['request_id']}/status"
+    assert (await shared_door.http.get(long_form)).json()["status_url"] == body["status_url"]
 
 
-async def test_a_file_that_another_server_does_not_deliver_fails_the_request_as_the_callers_input(door: Door) -> None:
+async def test_a_file_that_another_server_does_not_deliver_fails_the_request_as_the_callers_input(
+    shared_door: Door,
+) -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        answer = await door.submit(endpoint=f"{door.endpoint}/image", image_url=f"http://127.0.0.1:{port}/a.png")
+        answer = await shared_door.submit(
+            endpoint=f"{shared_door.endpoint}/image", image_url=f"http://127.0.0.1:{port}/a.png"
+        )
     assert answer.status_code == 422  # an address of this machine is refused at once
     assert answer.json()["detail"][0]["loc"] == ["body", "image_url"]

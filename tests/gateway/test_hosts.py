@@ -43,9 +43,9 @@ async def test_every_call_may_go_to_the_proxy_path(door: Door) -> None:
         ("https://queue.fal.run/api/fal/proxy", 404),
     ],
 )
-async def test_a_target_elsewhere_is_refused(door: Door, target: str | None, status: int) -> None:
+async def test_a_target_elsewhere_is_refused(shared_door: Door, target: str | None, status: int) -> None:
     headers = {"x-fal-target-url": target} if target is not None else {}
-    assert (await door.http.post(PROXY, json=QUICK, headers=headers)).status_code == status
+    assert (await shared_door.http.post(PROXY, json=QUICK, headers=headers)).status_code == status
 
 
 async def test_the_proxy_lends_a_key_only_where_it_was_given_one(door: Door) -> None:

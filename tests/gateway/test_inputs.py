@@ -42,17 +42,17 @@ async def status_of(door: Door, request_id: str) -> RequestStatus:
     ],
 )
 async def test_a_field_that_breaks_a_rule_is_named(
-    door: Door, given: dict[str, Any], loc: list[str | int], kind: str, ctx: dict[str, Any] | None
+    shared_door: Door, given: dict[str, Any], loc: list[str | int], kind: str, ctx: dict[str, Any] | None
 ) -> None:
-    answer = await door.submit(**given)
+    answer = await shared_door.submit(**given)
     assert answer.status_code == 422
     (problem,) = answer.json()["detail"]
     assert (problem["loc"], problem["type"], problem.get("ctx")) == (["body", *loc], kind, ctx)
     assert problem["msg"]
 
 
-async def test_all_fields_at_fault_are_named_at_once(door: Door) -> None:
-    answer = await door.submit(prompt=None, seed="x", loras=4)
+async def test_all_fields_at_fault_are_named_at_once(shared_door: Door) -> None:
+    answer = await shared_door.submit(prompt=None, seed="x", loras=4)
     places = [problem["loc"][-1] for problem in answer.json()["detail"]]
     assert sorted(places) == ["loras", "prompt", "seed"]
 
@@ -60,28 +60,30 @@ async def test_all_fields_at_fault_are_named_at_once(door: Door) -> None:
 @pytest.mark.parametrize(
     "content", [b"{", b"[]", b'"text"', b'{"prompt": NaN}', b"\xff", b'{"prompt": "\\ud800"}', b"[" * 100_000]
 )
-async def test_what_is_no_json_object_is_refused(door: Door, content: bytes) -> None:
-    answer = await door.http.post(f"/{door.endpoint}", content=content)
+async def test_what_is_no_json_object_is_refused(shared_door: Door, content: bytes) -> None:
+    answer = await shared_door.http.post(f"/{shared_door.endpoint}", content=content)
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body"]
 
 
-async def test_no_body_at_all_lacks_the_prompt(door: Door) -> None:
-    answer = await door.http.post(f"/{door.endpoint}", headers={"content-type": "application/json"})
+async def test_no_body_at_all_lacks_the_prompt(shared_door: Door) -> None:
+    answer = await shared_door.http.post(f"/{shared_door.endpoint}", headers={"content-type": "application/json"})
     assert [problem["loc"] for problem in answer.json()["detail"]] == [["body", "prompt"]]
 
 
-async def test_unknown_keys_nulls_and_whole_numbers_with_a_fraction_are_taken(door: Door) -> None:
-    request_id = await door.submitted(enable_safety_checker=True, negative_prompt=None, seed=5.0, export_fps=16.0)
-    assert (await status_of(door, request_id)).seed == 5
+async def test_unknown_keys_nulls_and_whole_numbers_with_a_fraction_are_taken(shared_door: Door) -> None:
+    request_id = await shared_door.submitted(
+        enable_safety_checker=True, negative_prompt=None, seed=5.0, export_fps=16.0
+    )
+    assert (await status_of(shared_door, request_id)).seed == 5
 
 
-async def test_a_body_that_is_too_large_is_refused_before_it_is_read(door: Door) -> None:
-    answer = await door.http.post(f"/{door.endpoint}", content=b" " * (31 * 1024**2 + 1))
+async def test_a_body_that_is_too_large_is_refused_before_it_is_read(shared_door: Door) -> None:
+    answer = await shared_door.http.post(f"/{shared_door.endpoint}", content=b" " * (31 * 1024**2 + 1))
     assert answer.status_code == 413
 
 
-async def test_headers_and_query_become_options_of_the_request(door: Door) -> None:
+async def test_headers_and_query_become_options_of_the_request(shared_door: Door) -> None:
     headers = {
         "x-fal-queue-priority": "low",
         "x-fal-request-timeout": "30.0",
@@ -90,7 +92,7 @@ async def test_headers_and_query_become_options_of_the_request(door: Door) -> No
         "x-fal-object-lifecycle-preference": json.dumps({"expiration_duration_seconds": 600}),
         "x-fal-store-io": "0",
     }
-    status = await status_of(door, await door.submitted(headers=headers))
+    status = await status_of(shared_door, await shared_door.submitted(headers=headers))
     assert status.priority == queue_pb2.PRIORITY_LOW
     assert status.max_attempts == 1
 
@@ -108,9 +110,9 @@ async def test_headers_and_query_become_options_of_the_request(door: Door) -> No
     ],
 )
 async def test_an_option_that_breaks_a_rule_is_named(
-    door: Door, headers: dict[str, str], query: str, loc: list[str]
+    shared_door: Door, headers: dict[str, str], query: str, loc: list[str]
 ) -> None:
-    answer = await door.submit(headers=headers, query=query)
+    answer = await shared_door.submit(headers=headers, query=query)
     assert answer.status_code == 422
     assert [problem["loc"] for problem in answer.json()["detail"]] == [loc]
 
@@ -123,10 +125,10 @@ async def test_a_submission_is_refused_while_more_requests_wait_than_it_allows(d
     assert (await door.submit(query="?fal_max_queue_length=1")).status_code == 200
 
 
-async def test_a_request_that_does_not_start_in_time_says_that_it_was_the_callers_limit(door: Door) -> None:
-    request_id = await door.submitted(headers={"x-fal-request-timeout": "1"})
-    assert (await door.reaches(request_id, "COMPLETED"))["error_type"] == "request_timeout"
-    result = await door.result(request_id)
+async def test_a_request_that_does_not_start_in_time_says_that_it_was_the_callers_limit(shared_door: Door) -> None:
+    request_id = await shared_door.submitted(headers={"x-fal-request-timeout": "1"})
+    assert (await shared_door.reaches(request_id, "COMPLETED"))["error_type"] == "request_timeout"
+    result = await shared_door.result(request_id)
     assert result.status_code == 504
     assert result.headers["x-fal-request-timeout-type"] == "user"
     assert result.json()["error_type"] == result.headers["x-fal-error-type"] == "request_timeout"

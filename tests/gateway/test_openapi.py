@@ -46,16 +46,16 @@ def test_the_schemas_of_files_name_what_they_need_beside_the_prompt() -> None:
     assert schema_of("simulated-image-to-video")["required"] == ["prompt", "image_url"]
 
 
-async def test_the_document_names_the_endpoints_to_whoever_has_a_key(door: Door) -> None:
-    document = (await door.http.get("/openapi.json")).json()
-    app = f"/{door.endpoint}"
+async def test_the_document_names_the_endpoints_to_whoever_has_a_key(shared_door: Door) -> None:
+    document = (await shared_door.http.get("/openapi.json")).json()
+    app = f"/{shared_door.endpoint}"
     assert {app, f"/run{app}", f"{app}/requests/{{request_id}}/status"} <= document["paths"].keys()
     reference = document["paths"][app]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     assert "prompt" in document["components"]["schemas"][reference.rpartition("/")[2]]["properties"]
-    assert document["servers"] == [{"url": door.url}]
-    other = (await door.http.get("/openapi.json?endpoint_id=another")).json()
+    assert document["servers"] == [{"url": shared_door.url}]
+    other = (await shared_door.http.get("/openapi.json?endpoint_id=another")).json()
     assert app not in other["paths"]
-    async with AsyncClient(base_url=door.url) as anyone:
+    async with AsyncClient(base_url=shared_door.url) as anyone:
         document = (await anyone.get("/openapi.json")).json()
     assert "/{endpoint}" in document["paths"]
     assert app not in document["paths"]

@@ -88,51 +88,51 @@ async def test_a_finished_request_cannot_be_cancelled(door: Door) -> None:
 
 
 @pytest.mark.parametrize("request_id", [str(uuid.uuid4()), "no-uuid"])
-async def test_a_request_that_is_not_there_is_not_found_on_any_route(door: Door, request_id: str) -> None:
+async def test_a_request_that_is_not_there_is_not_found_on_any_route(shared_door: Door, request_id: str) -> None:
     for answer in (
-        await door.status(request_id),
-        await door.result(request_id),
-        await door.cancel(request_id),
-        await door.http.get(door.path(request_id, "/status/stream")),
+        await shared_door.status(request_id),
+        await shared_door.result(request_id),
+        await shared_door.cancel(request_id),
+        await shared_door.http.get(shared_door.path(request_id, "/status/stream")),
     ):
         assert (answer.status_code, answer.json()["status"]) == (404, "NOT_FOUND")
 
 
-async def test_another_tenants_request_is_not_found(door: Door) -> None:
-    request_id = await door.submitted()
-    async with door.stranger() as stranger:
+async def test_another_tenants_request_is_not_found(shared_door: Door) -> None:
+    request_id = await shared_door.submitted()
+    async with shared_door.stranger() as stranger:
         assert (await stranger.status(request_id)).status_code == 404
 
 
 @pytest.mark.parametrize(
     "authorization", ["", "Basic abc", "Key", "Key nonsense", f"Key {'0' * 16}:{'A' * 43}", "Key ü"]
 )
-async def test_a_call_without_a_good_key_is_refused(door: Door, authorization: str) -> None:
+async def test_a_call_without_a_good_key_is_refused(shared_door: Door, authorization: str) -> None:
     headers = [(b"authorization", authorization.encode())]
     for answer in (
-        await door.http.post(f"/{door.endpoint}", json=QUICK, headers=headers),
-        await door.http.get(door.path(str(uuid.uuid4()), "/status"), headers=headers),
+        await shared_door.http.post(f"/{shared_door.endpoint}", json=QUICK, headers=headers),
+        await shared_door.http.get(shared_door.path(str(uuid.uuid4()), "/status"), headers=headers),
     ):
         assert answer.status_code == 401
         assert isinstance(answer.json()["detail"], str)
 
 
-async def test_the_key_may_be_a_bearer_token_too(door: Door) -> None:
-    headers = {"authorization": f"Bearer {door.api_key}"}
-    assert (await door.http.post(f"/{door.endpoint}", json=QUICK, headers=headers)).status_code == 200
+async def test_the_key_may_be_a_bearer_token_too(shared_door: Door) -> None:
+    headers = {"authorization": f"Bearer {shared_door.api_key}"}
+    assert (await shared_door.http.post(f"/{shared_door.endpoint}", json=QUICK, headers=headers)).status_code == 200
 
 
-async def test_an_endpoint_that_is_not_served_is_named(door: Door) -> None:
-    answer = await door.submit(endpoint="fal-ai/another")
+async def test_an_endpoint_that_is_not_served_is_named(shared_door: Door) -> None:
+    answer = await shared_door.submit(endpoint="fal-ai/another")
     assert answer.status_code == 404
     assert "fal-ai/another" in answer.json()["detail"]
-    assert door.endpoint in answer.json()["detail"]
+    assert shared_door.endpoint in answer.json()["detail"]
 
 
-async def test_every_answer_has_ids(door: Door) -> None:
-    named = await door.http.get("/health", headers={"x-request-id": "mine-1"})
+async def test_every_answer_has_ids(shared_door: Door) -> None:
+    named = await shared_door.http.get("/health", headers={"x-request-id": "mine-1"})
     assert named.headers["x-request-id"] == named.headers["x-fal-request-id"] == "mine-1"
     for path in ("/no/such", "/health"):
-        answer = await door.http.get(path)
+        answer = await shared_door.http.get(path)
         assert answer.headers["x-fal-request-id"] == answer.headers["x-request-id"]
-    assert (await door.http.get("/no/such")).json()["detail"]
+    assert (await shared_door.http.get("/no/such")).json()["detail"]
