@@ -47,9 +47,9 @@ test-long: $(INSTALLED) ## Run the tests that take long: a kill campaign, a zomb
 test-cluster: $(INSTALLED) ## Run the queue's tests, the long ones too, on three brokers instead of one.
 	$(BIN)/python -m pytest --brokers 3 -m "not other_languages" tests/jobs tests/service tests/chaos $(PYTEST_ARGS)
 
-test-clients: $(INSTALLED) ## Build the TypeScript and Go callers, installing what they need, and run them.
+test-clients: $(INSTALLED) ## Run the callers in other languages and the published fal clients, installing what they need.
 	$(BIN)/python scripts/other_languages.py build
-	$(BIN)/python -m pytest -rs -m other_languages tests/other_languages $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -rs -m other_languages tests/other_languages tests/published_clients $(PYTEST_ARGS)
 
 ROUNDS ?= 20
 BROKERS ?= 1
@@ -101,4 +101,4 @@ baseline: $(INSTALLED) ## Take the present contract as what later changes must n
 
 clean: ## Remove what make has made, but for the downloads in .cache.
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
-	rm -rf $(addprefix examples/,typescript/node_modules typescript/gen typescript/dist go/gen go/caller)
+	rm -rf $(addprefix examples/,typescript/node_modules typescript/gen typescript/dist go/gen go/caller) tests/published_clients/node_modules

@@ -22,7 +22,7 @@ from host.webhook_key_commands import webhook_keys
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cogreel-server")
 def main() -> None:
-    """Run CogReel: everything on one machine (up), or its parts in a cluster (serve, worker)."""
+    """Run CogReel: everything on one machine (up), or its parts in a cluster (serve, gateway, worker)."""
 
 
 @main.command()
@@ -41,8 +41,23 @@ def main() -> None:
     type=click.Path(path_type=Path),
     help="Gets addresses, key and pids once all is ready, as DATA_DIR/ready.json does.",
 )
-def up(data_dir: Path, port: int, model: str | None, devices: str | None, ready_file: Path | None) -> None:
-    """Run everything on this machine: queue, store, service and workers.
+@click.option(
+    "--http-port",
+    type=click.IntRange(0, 65535),
+    help="Port of the HTTP gateway; 0 for any. Default: 8080, or any if --port is 0.",
+)
+@click.option("--https", is_flag=True, help="Serve the gateway over TLS, with a development certificate.")
+def up(
+    *,
+    data_dir: Path,
+    port: int,
+    model: str | None,
+    devices: str | None,
+    ready_file: Path | None,
+    http_port: int | None,
+    https: bool,
+) -> None:
+    """Run everything on this machine: queue, store, service, gateway and workers.
 
     Example: cogreeld up --devices simulated --port 0 --ready-file ready.json
     """
@@ -50,7 +65,15 @@ def up(data_dir: Path, port: int, model: str | None, devices: str | None, ready_
     from host.up import up as run_up  # noqa: PLC0415
 
     configure_logs("auto", "warning")
-    options = EmbeddedOptions(data_dir=data_dir, port=port, model=model, devices=devices, ready_file=ready_file)
+    options = EmbeddedOptions(
+        data_dir=data_dir,
+        port=port,
+        model=model,
+        devices=devices,
+        ready_file=ready_file,
+        http_port=http_port,
+        https=https,
+    )
     run(run_up(options))
 
 
@@ -71,6 +94,32 @@ def serve(listen: str | None, insecure: bool) -> None:
     configure_logs(settings.log_format, settings.log_level)
     try:
         run(run_service(settings))
+    except ListenError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@main.command()
+@click.option("--listen", help="host:port of the HTTP server. Default: COGREEL_GATEWAY_LISTEN.")
+@click.option("--service", help="host:port of the gRPC service, or https://…. Default: COGREEL_GATEWAY_SERVICE.")
+@click.option("--insecure", is_flag=True, help="Allow to be reached from other machines without TLS.")
+def gateway(listen: str | None, service: str | None, insecure: bool) -> None:
+    """Run the HTTP gateway, which the published fal clients can call, in front of a gRPC service.
+
+    Example: cogreeld gateway --listen 127.0.0.1:8080 --service 127.0.0.1:50051
+    """
+    from host.gateway import gateway as run_gateway  # noqa: PLC0415
+    from host.serve import ListenError  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    changes: dict[str, object] = {
+        "gateway_listen": listen or settings.gateway_listen,
+        "gateway_service": service or settings.gateway_service,
+        "insecure": insecure or settings.insecure,
+    }
+    settings = settings.model_copy(update=changes)
+    configure_logs(settings.log_format, settings.log_level)
+    try:
+        run(run_gateway(settings))
     except ListenError as error:
         raise click.UsageError(str(error)) from error
 

@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from files import ObjectStore
 from host.children import ChildSpec, KeptChild
 from host.devices import ensure_devices
+from host.embedded_gateway import HTTP_PORT, embedded_gateway
 from host.engines import EmbeddedNats, EmbeddedS3
 from host.engines.errors import PortInUseError
 from host.engines.ports import choose_ports, is_free
@@ -56,13 +57,16 @@ class DataDirError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedOptions:
-    """What `cogreeld up` is asked for. `port` 0 means any free one; `model` and `devices` None mean what fits here."""
+    """What `cogreeld up` is asked for. `port` 0 means any free one; what is None means what fits here."""
 
     data_dir: Path
     port: int = 50051
     model: str | None = None
     devices: str | None = None
     ready_file: Path | None = None
+    http_port: int | None = None
+    """0 means any free one; None the usual one, or any where `port` may be any."""
+    https: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Running:
     """What runs, and how to reach it."""
 
     grpc: str
+    http: str
     s3: str
     nats: str
     api_key: str
@@ -78,12 +83,15 @@ class Running:
     wait: Callable[[], asyncio.Future[None]]
     metrics: dict[str, str]
     """URLs of the metrics of the service and of the workers, if they are served."""
+    authority: Path | None
+    """PEM of the development authority that callers over HTTPS must trust, if one was asked for."""
 
     def as_json(self) -> str:
         """The content of the ready file."""
         return json.dumps(
             {
                 "grpc": self.grpc,
+                "http": self.http,
                 "s3": self.s3,
                 "nats": self.nats,
                 "api_key": self.api_key,
@@ -183,23 +191,33 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
             ready=lambda _child: _until_healthy(settings.listen),
             ready_timeout_s=SERVICE_READY_S,
         )
-        say("starting the service")
+        say("starting the service and the gateway")
         await stack.enter_async_context(service)
+        http_port = options.http_port if options.http_port is not None else HTTP_PORT if options.port else 0
+        gateway = embedded_gateway(settings, data_dir, port=http_port, https=options.https)
+        await stack.enter_async_context(gateway.child)
         say(f"loading the model {SIMULATED if simulated else settings.model}")
         metrics = stack.enter_context(pool_metrics(workers_metrics))
         pool = await stack.enter_async_context(WorkerPool(settings, broker, metrics=metrics, logs=logs))
 
         def pids() -> dict[str, int]:
-            own = {"up": os.getpid(), "nats": nats.pid, "s3": s3.pid, "service": service.pid}
+            own = {
+                "up": os.getpid(),
+                "nats": nats.pid,
+                "s3": s3.pid,
+                "service": service.pid,
+                "gateway": gateway.child.pid,
+            }
             return {name: pid for name, pid in own.items() if pid is not None} | pool.pids
 
         async def wait() -> None:
             async with asyncio.TaskGroup() as group:
-                for kept in (nats, s3, service, pool):
+                for kept in (nats, s3, service, gateway.child, pool):
                     group.create_task(kept.wait())
 
         running = Running(
             grpc=settings.listen,
+            http=gateway.url,
             s3=f"http://{s3.endpoint}",
             nats=nats.url,
             api_key=api_key,
@@ -207,6 +225,7 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
             pids=pids,
             wait=lambda: asyncio.ensure_future(wait()),
             metrics={"service": service_metrics.url, "workers": metrics.url} if service_metrics and metrics.url else {},
+            authority=gateway.tls.authority if gateway.tls is not None else None,
         )
         for path in dict.fromkeys((own_ready_file, (options.ready_file or own_ready_file).absolute())):
             await stack.enter_async_context(_ready_file(path, running))

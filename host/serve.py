@@ -26,20 +26,20 @@ class ListenError(Exception):
     """The address may not be listened on."""
 
 
-def check_address(settings: Settings) -> None:
+def check_address(listen: str, *, insecure: bool) -> None:
     """Refuse to listen beyond this machine without TLS, unless that is said to be meant.
 
     Raises:
         ListenError: the address is not a loopback address, and `insecure` is not set.
     """
-    host = settings.listen.rpartition(":")[0].strip("[]")
+    host = listen.rpartition(":")[0].strip("[]")
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = False
-    if not loopback and not settings.insecure:
+    if not loopback and not insecure:
         raise ListenError(
-            f"{settings.listen} can be reached from other machines, and this server speaks no TLS: prompts and API "
+            f"{listen} can be reached from other machines, and this server speaks no TLS: prompts and API "
             "keys would travel in the clear. Put a TLS proxy in front and listen on 127.0.0.1, or say --insecure."
         )
 
@@ -53,7 +53,7 @@ async def serve(settings: Settings) -> None:
         CardError: a model card cannot be read.
         ListenError, OSError: the address cannot be listened on.
     """
-    check_address(settings)
+    check_address(settings.listen, insecure=settings.insecure)
     cards = settings.cards()
     await until_stopped(_serve(settings, cards), stop_event())
 

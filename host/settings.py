@@ -20,6 +20,7 @@ from pydantic_settings import SettingsError as PydanticSettingsError
 
 from files import ObjectStoreSettings
 from files.fetch_guard import AllowedPlace, FetchSettings
+from gateway.settings import MAX_BODY_BYTES, GatewaySettings
 from inference.profiles import EXACT, Profile
 from jobs.broker import BrokerSettings
 from jobs.cards import load_card
@@ -134,6 +135,30 @@ class Settings(BaseSettings):
 
     health_listen: str = ""
     """Where the workers of a machine answer gRPC health checks, host:port; empty for nowhere."""
+
+    gateway_listen: str = "127.0.0.1:8080"
+    """Where the HTTP gateway listens, host:port."""
+    gateway_service: str = "127.0.0.1:50051"
+    """Where the gateway finds the gRPC service: host:port, or https://host:port for TLS."""
+    gateway_service_ca_file: Path | None = None
+    """PEM file of the authorities that the gateway trusts for that, instead of the public ones."""
+    gateway_certificate: Path | None = None
+    """PEM file of the certificate chain with which the gateway serves TLS; without one it serves plain HTTP."""
+    gateway_private_key: Path | None = None
+    """PEM file of its key."""
+    gateway_public_url: str = ""
+    """What stands before the paths for callers of the gateway, such as https://videos.example.com; empty for what each
+    call says."""
+    gateway_cors_origins: str = ""
+    """Origins of pages that may call the gateway from a browser, comma-separated; * for any, empty for none."""
+    gateway_max_body_bytes: int = Field(default=MAX_BODY_BYTES, gt=0, le=MAX_BODY_BYTES)
+    """Bytes that a submission over HTTP may have, data URIs included."""
+    gateway_secret: SecretStr = SecretStr("")
+    """Seals upload URLs and tokens; replicas of the gateway share it. Empty draws one at each start."""
+    gateway_proxy_api_key: SecretStr = SecretStr("")
+    """The API key for calls to the gateway's proxy path that bring none: whoever reaches it then calls as its tenant.
+    Empty refuses them."""
+
     metrics_listen: str = ""
     """Where Prometheus finds the metrics, host:port; empty for nowhere. Plain HTTP, open to whoever can reach it."""
     log_format: Literal["auto", "json", "text"] = "auto"
@@ -193,6 +218,29 @@ class Settings(BaseSettings):
             ),
             fetching=self.fetching(),
             webhooks=WebhookSettings(retry_after_s=_pauses(self.webhook_retry_s), timeout_s=self.webhook_timeout_s),
+        )
+
+    def gateway(self) -> GatewaySettings:
+        """How to serve HTTP.
+
+        Raises:
+            ValueError: only one of certificate and key is given.
+        """
+        if (self.gateway_certificate is None) != (self.gateway_private_key is None):
+            raise ValueError("COGREEL_GATEWAY_CERTIFICATE and COGREEL_GATEWAY_PRIVATE_KEY go together")
+        origins = tuple(filter(None, (origin.strip() for origin in self.gateway_cors_origins.split(","))))
+        return GatewaySettings(
+            service=self.gateway_service,
+            service_ca_file=self.gateway_service_ca_file,
+            listen=self.gateway_listen,
+            certificate=self.gateway_certificate,
+            private_key=self.gateway_private_key,
+            public_url=self.gateway_public_url,
+            cors_origins=origins,
+            max_body_bytes=self.gateway_max_body_bytes,
+            secret=self.gateway_secret.get_secret_value().encode(),
+            proxy_api_key=self.gateway_proxy_api_key.get_secret_value(),
+            grace_s=self.shutdown_grace_s,
         )
 
     def fetching(self) -> FetchSettings:

@@ -38,10 +38,21 @@ async def _run(options: EmbeddedOptions, settings: Settings, say: Say, stopped: 
         raise group.exceptions[0] from None
 
 
+def _trust(running: Running) -> str:
+    """What tells each client to trust the development authority."""
+    if running.authority is None:
+        return ""
+    return f"""
+  trust    Python SSL_CERT_FILE={running.authority}
+           Node   NODE_EXTRA_CA_CERTS={running.authority}
+           curl   CURL_CA_BUNDLE={running.authority}"""
+
+
 def _welcome(running: Running) -> str:
     metrics = "".join(f"\n  metrics  {url}" for url in running.metrics.values())
     return f"""
   gRPC     {running.grpc}
+  HTTP     {running.http}{_trust(running)}
   API key  {running.api_key}
   data     {running.data_dir} (logs in logs/){metrics}
 

@@ -21,7 +21,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLIC = sorted(str(p.relative_to(ROOT / "proto")) for p in (ROOT / "proto/cogreel/v1").glob("*.proto"))
-SERVICES = [f"cogreel/v1/{name}.proto" for name in ("queue", "storage", "admin")]
+SERVICES = [f"cogreel/v1/{name}.proto" for name in ("queue", "storage", "admin", "catalog")]
 PLUGINS = ("mypy", "mypy_grpc")
 INTERNAL = "cogreel/internal/v1/record.proto"
 VALIDATE = "buf/validate/validate.proto"

@@ -1,4 +1,4 @@
-"""Stubs for TypeScript and Go, and the callers in `examples/` that are built on them.
+"""Stubs for TypeScript and Go, the callers in `examples/` that are built on them, and the published JavaScript clients.
 
     python scripts/other_languages.py stubs typescript --out DIR    # generate stubs; says what is missing
     python scripts/other_languages.py build                         # install what is missing, build both callers
@@ -22,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TYPESCRIPT = ROOT / "examples/typescript"
+PUBLISHED_CLIENTS = ROOT / "tests/published_clients"
 GO = ROOT / "examples/go"
 GO_CACHE = ROOT / ".cache/go-build"
 GO_CACHE_MAX_BYTES = 512 << 20  # one build fills a fifth of it; Go itself only drops what is five days old
@@ -52,6 +53,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.command == "build":
         install_go_packages()
+        install_node_packages(PUBLISHED_CLIENTS)
         build_typescript()
         build_go()
         return 0
@@ -72,7 +74,7 @@ def main() -> int:
 
 def typescript_stubs(out: Path) -> None:
     """Generate TypeScript below `out`, error details included."""
-    install_node_packages()
+    install_node_packages(TYPESCRIPT)
     options = {"local": "protoc-gen-es", "out": ".", "opt": ["target=ts", "import_extension=js"]}
     template: dict[str, object] = {"version": "v2", "plugins": [options]}
     paths = ["proto/cogreel/v1", "third_party/buf", "third_party/google"]
@@ -116,14 +118,14 @@ def _generate(template: Mapping[str, object], paths: list[str], out: Path, *plug
     _run(command, ROOT, {"PATH": search})
 
 
-def install_node_packages() -> None:
-    """`npm ci` in the TypeScript caller's folder, unless what is there is of this lock file."""
+def install_node_packages(folder: Path) -> None:
+    """`npm ci` in a folder, unless what is there is of its lock file."""
     require_node()
-    lock = (TYPESCRIPT / "package-lock.json").read_bytes()
-    stamp = TYPESCRIPT / "node_modules/.installed"
+    lock = (folder / "package-lock.json").read_bytes()
+    stamp = folder / "node_modules/.installed"
     digest = hashlib.sha256(lock).hexdigest()
     if not stamp.exists() or stamp.read_text() != digest:
-        _run(["npm", "ci", "--include=dev"], TYPESCRIPT)
+        _run(["npm", "ci", "--include=dev"], folder)
         stamp.write_text(digest)
 
 

@@ -20,6 +20,7 @@ _ANY_ROLE = frozenset({ROLE_UNSPECIFIED, ROLE_CALLER, ROLE_ADMIN})
 _ALLOWED: Mapping[str, frozenset[Role.ValueType]] = {
     "cogreel.v1.QueueService": _ANY_ROLE,
     "cogreel.v1.StorageService": _ANY_ROLE,
+    "cogreel.v1.CatalogService": _ANY_ROLE,
     "cogreel.v1.AdminService": frozenset({ROLE_ADMIN}),
 }
 """The roles that may call a service. What does not stand here is closed to all."""

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 
 import grpc
 import structlog
-from cogreel.v1 import admin_pb2, admin_pb2_grpc, queue_pb2, queue_pb2_grpc, storage_pb2, storage_pb2_grpc
+from cogreel.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    catalog_pb2,
+    catalog_pb2_grpc,
+    queue_pb2,
+    queue_pb2_grpc,
+    storage_pb2,
+    storage_pb2_grpc,
+)
 from cogreel.v1.admin_pb2 import ModelCard
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -25,6 +34,7 @@ from jobs.streams import ensure_consumers, ensure_streams, ensure_webhooks_consu
 from jobs.view import LiveView
 from jobs.webhook_keys import WebhookKeys, ensure_keyring
 from service.admin_servicer import AdminServicer
+from service.catalog_servicer import CatalogServicer
 from service.input_files import InputFiles
 from service.interceptor import CallInterceptor
 from service.metrics import ServiceMetrics
@@ -146,11 +156,12 @@ async def serving(
             StorageServicer(store, settings.uploads, StoredBytes(store, directory.tenant_limits)), server
         )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminServicer(broker, view, store, cards), server)
+        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(view, cards), server)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
         described = [
             descriptor.full_name
-            for module in (queue_pb2, storage_pb2, admin_pb2, health_pb2)
+            for module in (queue_pb2, storage_pb2, catalog_pb2, admin_pb2, health_pb2)
             for descriptor in module.DESCRIPTOR.services_by_name.values()
         ]
         reflection.enable_server_reflection((*described, reflection.SERVICE_NAME), server)

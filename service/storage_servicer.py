@@ -27,11 +27,11 @@ from cogreel.v1.storage_pb2 import (
 from cogreel.v1.video_pb2 import File
 
 from files import ObjectNotFoundError, ObjectStore
-from files.content_type import HEAD_BYTES
+from files.content_type import HEAD_BYTES, UNKNOWN, UPLOAD_TYPES
 from files.multipart import MultipartUploads, StoredPart
 from files.names import shown_name
 from files.signing import presign_put
-from jobs.errors import InvalidInputError, Violation
+from jobs.errors import InvalidInputError, LimitExceededError, Violation
 from service.authentication import current_tenant
 from service.errors import CallError, file_not_found
 from service.stored_bytes import StoredBytes
@@ -101,8 +101,8 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         ticket = Ticket(upload.key, store_upload_id, request.size)
         return CreateMultipartUploadResponse(
             upload_id=self._tickets.seal(ticket),
-            part_size=PART_BYTES,
-            part_count=_part_count(ticket),
+            part_size=PART_BYTES if ticket.size_bytes else 0,
+            part_count=_part_count(ticket) if ticket.size_bytes else 0,
             file=file_of(self._store, self._settings, upload, request.size),
         )
 
@@ -113,19 +113,14 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
     ) -> PresignUploadPartsResponse:
         """See the contract."""
         ticket = self._ticket(request.upload_id)
-        beyond = [
-            Violation(f"part_numbers[{index}]", f"must be at most {_part_count(ticket)}, the number of parts")
-            for index, number in enumerate(request.part_numbers)
-            if number > _part_count(ticket)
-        ]
-        if beyond:
-            raise InvalidInputError(beyond)
+        _check_asked(request, ticket)
+        check_size(request.part_bytes, self._settings)
         uploaded = await self._parts(request.upload_id, ticket)
         response = PresignUploadPartsResponse(
             uploaded=[UploadedPart(part_number=part.number, etag=part.etag) for part in uploaded]
         )
         for number in request.part_numbers:
-            headers = {"Content-Length": str(_part_bytes(ticket, number))}
+            headers = {"Content-Length": str(request.part_bytes or _part_bytes(ticket, number))}
             query = {"partNumber": str(number), "uploadId": ticket.store_upload_id}
             url = self._presign(ticket.key, headers, query)
             response.parts.append(PresignedPart(part_number=number, upload_url=url))
@@ -142,6 +137,8 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         try:
             parts = await self._multipart.parts(ticket.key, ticket.store_upload_id)
             _check_parts(request, ticket, parts)
+            if not ticket.size_bytes:
+                await self._check_total(ticket, parts)
             await self._multipart.complete(ticket.key, ticket.store_upload_id, parts)
         except ObjectNotFoundError:
             _log.debug("upload.completed_before_or_gone", key=ticket.key)
@@ -161,6 +158,16 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
             return AbortMultipartUploadResponse()
         await self._multipart.abort(ticket.key, ticket.store_upload_id)
         return AbortMultipartUploadResponse()
+
+    async def _check_total(self, ticket: Ticket, parts: list[StoredPart]) -> None:
+        """Hold the size of an upload that has told none against the limits; one that is too large is dropped."""
+        size = sum(part.size_bytes for part in parts)
+        try:
+            check_size(size, self._settings)
+            await self._stored_bytes.check(current_tenant(), size)
+        except (CallError, LimitExceededError):
+            await self._multipart.abort(ticket.key, ticket.store_upload_id)
+            raise
 
     async def _new_upload(self, request: CreateUploadRequest | CreateMultipartUploadRequest) -> NewUpload:
         name = request.file_name if request.HasField("file_name") else None
@@ -183,7 +190,8 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         found = await self._store.stat(ticket.key)
         if found is None:
             raise file_not_found(upload_id)
-        content_type = found.content_type or ""
+        # Of what was said to be of no known type, some stores guess one by the name.
+        content_type = found.content_type if found.content_type in UPLOAD_TYPES else UNKNOWN
         name = shown_name(ticket.key, content_type)
         upload = NewUpload(ticket.key, name, content_type)
         try:
@@ -198,6 +206,23 @@ class StorageServicer(storage_pb2_grpc.StorageServiceServicer):
         return presign_put(self._store.bucket, key, validity, headers=headers, query=query)
 
 
+def _check_asked(request: PresignUploadPartsRequest, ticket: Ticket) -> None:
+    """Refuse parts that an upload of known size does not have, and a size of parts where the ticket knows it."""
+    if not ticket.size_bytes:
+        if not request.HasField("part_bytes"):
+            raise InvalidInputError([Violation("part_bytes", "must be given, as the size of the whole was left out")])
+        return
+    beyond = [
+        Violation(f"part_numbers[{index}]", f"must be at most {_part_count(ticket)}, the number of parts")
+        for index, number in enumerate(request.part_numbers)
+        if number > _part_count(ticket)
+    ]
+    if request.HasField("part_bytes"):
+        beyond.append(Violation("part_bytes", "must be left out, as the size of the whole was given"))
+    if beyond:
+        raise InvalidInputError(beyond)
+
+
 def _part_count(ticket: Ticket) -> int:
     return -(-ticket.size_bytes // PART_BYTES)
 
@@ -210,16 +235,18 @@ def _check_parts(request: CompleteMultipartUploadRequest, ticket: Ticket, stored
     """Hold the caller's list of parts against the store's: all of them, once each, and as they were put."""
     found: list[Violation] = []
     etags = {part.number: part.etag for part in stored}
+    # Of an upload that has told no size, all parts are those that the store has.
+    wanted = range(1, _part_count(ticket) + 1) if ticket.size_bytes else etags.keys()
     named: set[int] = set()
     for index, part in enumerate(request.parts):
         number = part.part_number
-        if number in named or number > _part_count(ticket):
+        if number in named or (ticket.size_bytes and number not in wanted):
             found.append(Violation(f"parts[{index}].part_number", "must be named once, up to the number of parts"))
         elif etags.get(number) != part.etag.strip('"'):
             found.append(Violation(f"parts[{index}].etag", f"the store has no part {number} with this ETag"))
         named.add(number)
-    missing = [number for number in range(1, _part_count(ticket) + 1) if number not in named]
+    missing = [number for number in wanted if number not in named]
     if missing:
-        found.append(Violation("parts", f"must name all {_part_count(ticket)} parts; part {missing[0]} is missing"))
+        found.append(Violation("parts", f"must name all {len(wanted)} parts; part {missing[0]} is missing"))
     if found:
         raise InvalidInputError(found)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import signal
-import uuid
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import pytest_asyncio
 
-from files import ObjectStore, ObjectStoreSettings
+from files import ObjectStore
 from host.engines import EmbeddedS3
 from tests.brokers import NatsServers, servers_in
-from tests.deployment import Deployment
+from tests.deployment import Deployment, store_in
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and their children with them: tests of Ctrl-C
 # need it.
@@ -66,18 +64,8 @@ async def own_nats(brokers: Literal[1, 3], tmp_path: Path) -> AsyncIterator[Nats
 @pytest_asyncio.fixture
 async def store(s3: EmbeddedS3) -> AsyncIterator[ObjectStore]:
     """A bucket of the test's own, gone after it: each takes some of the server's volumes, of which there are few."""
-    store = ObjectStore(
-        ObjectStoreSettings(
-            endpoint=s3.endpoint,
-            access_key=s3.access_key,
-            secret_key=s3.secret_key,
-            bucket=f"test-{uuid.uuid4().hex[:12]}",
-            secure=False,
-        )
-    )
-    await store.ensure_bucket()
-    yield store
-    await store.bucket.call(None, partial(store.bucket.client.remove_bucket, store.bucket.name))
+    async with store_in(s3) as store:
+        yield store
 
 
 @pytest_asyncio.fixture

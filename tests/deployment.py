@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -19,10 +20,11 @@ from cogreel.v1.queue_pb2 import RequestState, SubmitRequest, SubmitResponse, Wa
 from cogreel.v1.video_pb2 import ImageSize, TextToVideoInput, VideoSize
 from prometheus_client import CollectorRegistry
 
-from files import ObjectStore
+from files import ObjectStore, ObjectStoreSettings
 from files.fetch_guard import FetchSettings
 from files.own_urls import OwnUrls
 from files.remote import RemoteFiles
+from host.engines import EmbeddedS3
 from inference.blend import BlendDoubler
 from inference.metrics import WorkerMetrics
 from inference.model import VideoModel
@@ -134,6 +136,23 @@ class Caller:
         """Wait until the request is in a state."""
         answer = await eventually(lambda: self.status(request_id), lambda seen: seen.status.state == state)
         return answer.status
+
+
+@asynccontextmanager
+async def store_in(s3: EmbeddedS3) -> AsyncIterator[ObjectStore]:
+    """A bucket for the length of the block."""
+    store = ObjectStore(
+        ObjectStoreSettings(
+            endpoint=s3.endpoint,
+            access_key=s3.access_key,
+            secret_key=s3.secret_key,
+            bucket=f"test-{secrets.token_hex(6)}",
+            secure=False,
+        )
+    )
+    await store.ensure_bucket()
+    yield store
+    await store.bucket.call(None, partial(store.bucket.client.remove_bucket, store.bucket.name))
 
 
 class Deployment:

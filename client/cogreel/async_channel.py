@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 from collections.abc import Awaitable, Callable
 from functools import cached_property
@@ -43,6 +44,14 @@ class AsyncChannel:
         """Close the connection; calls that are still open are cancelled."""
         if "_channel" in self.__dict__:
             await self._channel.close()
+
+    def with_api_key(self, api_key: str) -> Self:
+        """As `CogReel.with_api_key`. To be called where the event loop runs."""
+        _ = self._channel  # which the copy shares
+        other = copy.copy(self)
+        other._connection = self._connection.with_api_key(api_key)
+        other._metadata = other._connection.metadata
+        return other
 
     async def __aenter__(self) -> Self:
         return self

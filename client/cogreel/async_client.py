@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from datetime import datetime
 from functools import cached_property
@@ -25,6 +25,8 @@ from cogreel.trace_context import with_trace_context
 from cogreel.updates import LogUpdate, Update
 from cogreel.upload_source import OnProgress, UploadSource, opened
 from cogreel.uploading import Call, advance, upload_calls
+from cogreel.v1.catalog_pb2 import Endpoint, ListEndpointsRequest
+from cogreel.v1.catalog_pb2_grpc import CatalogServiceStub
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
     GetResultRequest,
@@ -36,11 +38,19 @@ from cogreel.v1.queue_pb2 import (
     SubmitResponse,
 )
 from cogreel.v1.queue_pb2_grpc import QueueServiceStub
+from cogreel.v1.storage_pb2 import (
+    CompleteMultipartUploadRequest,
+    CreateMultipartUploadRequest,
+    CreateMultipartUploadResponse,
+    PresignUploadPartsRequest,
+    UploadedPart,
+)
 from cogreel.v1.storage_pb2_grpc import StorageServiceStub
 from cogreel.v1.video_pb2 import File, VideoOutput
 from cogreel.watching import Watching
 
 if TYPE_CHECKING:
+    from cogreel.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from cogreel.v1.queue_pb2_grpc import QueueServiceAsyncStub
     from cogreel.v1.storage_pb2_grpc import StorageServiceAsyncStub
 
@@ -62,6 +72,14 @@ class AsyncCogReel(AsyncChannel):
     @cached_property
     def _storage(self) -> StorageServiceAsyncStub:
         return StorageServiceStub(self._channel)
+
+    @cached_property
+    def _catalog(self) -> CatalogServiceAsyncStub:
+        return CatalogServiceStub(self._channel)
+
+    async def endpoints(self) -> Sequence[Endpoint]:
+        """As `CogReel.endpoints`."""
+        return (await self._call(self._catalog.ListEndpoints, ListEndpointsRequest())).endpoints
 
     async def subscribe(
         self,
@@ -180,3 +198,19 @@ class AsyncCogReel(AsyncChannel):
                 answer = await self._call(step.of(self._storage), step.request)
                 step = await asyncio.to_thread(advance, calls, answer)
             return step
+
+    async def begin_upload(self, *, content_type: str, file_name: str | None = None) -> CreateMultipartUploadResponse:
+        """As `CogReel.begin_upload`."""
+        request = CreateMultipartUploadRequest(file_name=file_name, content_type=content_type)
+        return await self._call(self._storage.CreateMultipartUpload, request)
+
+    async def sign_part(self, upload_id: str, part_number: int, size: int) -> str:
+        """As `CogReel.sign_part`."""
+        request = PresignUploadPartsRequest(upload_id=upload_id, part_numbers=[part_number], part_bytes=size)
+        return (await self._call(self._storage.PresignUploadParts, request)).parts[0].upload_url
+
+    async def finish_upload(self, upload_id: str, etags: Mapping[int, str]) -> File:
+        """As `CogReel.finish_upload`."""
+        parts = [UploadedPart(part_number=number, etag=etag) for number, etag in etags.items()]
+        request = CompleteMultipartUploadRequest(upload_id=upload_id, parts=parts)
+        return (await self._call(self._storage.CompleteMultipartUpload, request)).file

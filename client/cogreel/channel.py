@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable
+from threading import Event
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -50,10 +52,10 @@ class Channel:
             OSError: the CA file cannot be read.
         """
         play_results_in_ipython()
-        connection = Connection.resolve(address, api_key, ca_file)
+        self._connection = connection = Connection.resolve(address, api_key, ca_file)
         self._policy = RetryPolicy(retry_timeout_s, on_retry=on_retry)
         self._metadata = connection.metadata
-        self._closed = False
+        self._closed = Event()
         self._channel = (
             grpc.secure_channel(connection.target, connection.tls_credentials(), CHANNEL_OPTIONS)
             if connection.secure
@@ -62,8 +64,21 @@ class Channel:
 
     def close(self) -> None:
         """Close the connection; calls that are still open in other threads fail."""
-        self._closed = True
+        self._closed.set()
         self._channel.close()
+
+    def with_api_key(self, api_key: str) -> Self:
+        """The same client for another caller, over the same connection: for programs that call for many.
+
+        Closing either closes both. An empty key sends none.
+
+        Raises:
+            ValueError: the key is malformed.
+        """
+        other = copy.copy(self)
+        other._connection = self._connection.with_api_key(api_key)
+        other._metadata = other._connection.metadata
+        return other
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +110,6 @@ class Channel:
             CogReelError: what failed, where this channel has been closed: there is nothing to retry.
         """
         error = error_from_rpc(rpc_error, request_id=request_id)
-        if self._closed:
+        if self._closed.is_set():
             raise error from rpc_error
         return error

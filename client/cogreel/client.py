@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import cached_property
@@ -24,6 +24,8 @@ from cogreel.trace_context import with_trace_context
 from cogreel.updates import LogUpdate, Update
 from cogreel.upload_source import OnProgress, UploadSource, opened
 from cogreel.uploading import Call, advance, upload_calls
+from cogreel.v1.catalog_pb2 import Endpoint, ListEndpointsRequest
+from cogreel.v1.catalog_pb2_grpc import CatalogServiceStub
 from cogreel.v1.queue_pb2 import (
     CancelRequest,
     GetResultRequest,
@@ -35,6 +37,13 @@ from cogreel.v1.queue_pb2 import (
     SubmitResponse,
 )
 from cogreel.v1.queue_pb2_grpc import QueueServiceStub
+from cogreel.v1.storage_pb2 import (
+    CompleteMultipartUploadRequest,
+    CreateMultipartUploadRequest,
+    CreateMultipartUploadResponse,
+    PresignUploadPartsRequest,
+    UploadedPart,
+)
 from cogreel.v1.storage_pb2_grpc import StorageServiceStub
 from cogreel.v1.video_pb2 import File, VideoOutput
 from cogreel.watching import Watching
@@ -61,6 +70,14 @@ class CogReel(Channel):
     @cached_property
     def _storage(self) -> StorageServiceStub:
         return StorageServiceStub(self._channel)
+
+    @cached_property
+    def _catalog(self) -> CatalogServiceStub:
+        return CatalogServiceStub(self._channel)
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The endpoints that take requests, by name: what each takes, and how many requests wait there."""
+        return self._call(self._catalog.ListEndpoints, ListEndpointsRequest()).endpoints
 
     def subscribe(
         self,
@@ -269,3 +286,37 @@ class CogReel(Channel):
             while isinstance(step, Call):
                 step = advance(calls, self._call(step.of(self._storage), step.request))
             return step
+
+    def begin_upload(self, *, content_type: str, file_name: str | None = None) -> CreateMultipartUploadResponse:
+        """Begin an upload of a size that is not known yet: for programs that pass content on as it comes to them.
+
+        Each part but the last has at least 5 MiB. `file` of what is returned can be used once the upload is finished.
+
+        Raises:
+            InvalidInputError: such files are not taken.
+            LimitExceededError: the tenant has no room.
+        """
+        request = CreateMultipartUploadRequest(file_name=file_name, content_type=content_type)
+        return self._call(self._storage.CreateMultipartUpload, request)
+
+    def sign_part(self, upload_id: str, part_number: int, size: int) -> str:
+        """A URL that takes a part of so many bytes by PUT, and answers with its ETag.
+
+        Raises:
+            NotFoundError: there is no such upload, or it is finished.
+            LimitExceededError: it is larger than a file may be.
+        """
+        request = PresignUploadPartsRequest(upload_id=upload_id, part_numbers=[part_number], part_bytes=size)
+        return self._call(self._storage.PresignUploadParts, request).parts[0].upload_url
+
+    def finish_upload(self, upload_id: str, etags: Mapping[int, str]) -> File:
+        """Make one file of the parts, named by number and ETag; finishing again succeeds again.
+
+        Raises:
+            NotFoundError: there is no such upload.
+            InvalidInputError: a part is missing, or the content is not what was said.
+            LimitExceededError: it is too large, or the tenant has no room for it.
+        """
+        parts = [UploadedPart(part_number=number, etag=etag) for number, etag in etags.items()]
+        request = CompleteMultipartUploadRequest(upload_id=upload_id, parts=parts)
+        return self._call(self._storage.CompleteMultipartUpload, request).file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -65,14 +65,20 @@ class Connection:
             OSError: the CA file cannot be read.
         """
         target, secure = parse_address(address or os.environ.get("COGREEL_ADDRESS") or DEFAULT_ADDRESS)
-        key = (api_key or os.environ.get("COGREEL_API_KEY") or "").strip()
-        if not (key.isascii() and key.isprintable()):
-            raise ValueError("the API key contains characters that no key has: was it copied whole, and alone?")
+        key = _checked(api_key or os.environ.get("COGREEL_API_KEY") or "")
         ca_path = ca_file or os.environ.get("COGREEL_CA_FILE")
         if ca_file and not secure:
             raise ValueError("a CA file was given, but the address does not ask for TLS: write https://host:port")
         roots = Path(ca_path).read_bytes() if ca_path and secure else None
-        return cls(target, secure, key or None, roots)
+        return cls(target, secure, key, roots)
+
+    def with_api_key(self, api_key: str) -> Connection:
+        """The same for another caller; an empty key sends none.
+
+        Raises:
+            ValueError: the key is malformed.
+        """
+        return replace(self, api_key=_checked(api_key))
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -82,6 +88,13 @@ class Connection:
     def tls_credentials(self) -> grpc.ChannelCredentials:
         """What a TLS channel is opened with."""
         return grpc.ssl_channel_credentials(self.root_certificates)
+
+
+def _checked(api_key: str) -> str | None:
+    key = api_key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("the API key contains characters that no key has: was it copied whole, and alone?")
+    return key or None
 
 
 def parse_address(address: str) -> tuple[str, bool]:

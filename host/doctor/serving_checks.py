@@ -30,7 +30,7 @@ async def check_listening(settings: Settings) -> list[Finding]:
             )
         ]
     try:
-        check_address(settings)
+        check_address(settings.listen, insecure=settings.insecure)
     except ListenError as error:
         found, _, remedy = str(error).partition(": ")
         return [problem("listen", found, "Prompts and API keys would travel in the clear.", remedy.partition(". ")[2])]

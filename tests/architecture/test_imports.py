@@ -85,9 +85,11 @@ def test_the_graph_holds_every_module_of_a_room(imports: grimp.ImportGraph, room
     [
         "cogreel.v1.queue_pb2_grpc",
         "files",
+        "gateway.server",
         "host.cli",
         "host.device_process",
         "host.doctor.command",
+        "host.gateway",
         "host.serve",
         "inference.loading",
         "inference.render",

@@ -46,11 +46,11 @@ def denoised(events: list[WatchStatusResponse], attempt: int) -> list[int]:
 
 async def test_the_ready_file_tells_everything_and_is_private(tree: Tree) -> None:
     ready = tree.ready
-    assert set(ready) >= {"grpc", "s3", "nats", "api_key", "data_dir", "pids"}
+    assert set(ready) >= {"grpc", "http", "s3", "nats", "api_key", "data_dir", "pids"}
     own = tree.data_dir / "ready.json"
     assert stat.S_IMODE(tree.ready_file.stat().st_mode) == stat.S_IMODE(own.stat().st_mode) == 0o600
     assert json.loads(own.read_text()) == tree.ready
-    assert set(ready["pids"]) == {"up", "nats", "s3", "service", "worker-0"}
+    assert set(ready["pids"]) == {"up", "nats", "s3", "service", "gateway", "worker-0"}
     assert all(psutil.pid_exists(pid) for pid in ready["pids"].values())
     assert ready["data_dir"] == str(tree.data_dir)
     caller = await tree.caller()

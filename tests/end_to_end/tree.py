@@ -26,12 +26,20 @@ EXEC_CHILD = Path(children.__file__).with_name("exec_child.py")
 class Tree:
     """One `cogreeld up`, as an async context manager that ends with everything stopped."""
 
-    def __init__(self, folder: Path, *, devices: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        devices: str,
+        environment: dict[str, str] | None = None,
+        arguments: tuple[str, ...] = (),
+    ) -> None:
         self.data_dir = folder / "data"
         self.ready_file = folder / "ready.json"
         self.output = folder / "up.txt"
         self._devices = devices
         self._environment = environment or {}
+        self._arguments = arguments
         self._process: asyncio.subprocess.Process | None = None
         self._channel: grpc.aio.Channel | None = None
 
@@ -43,6 +51,7 @@ class Tree:
                 *(sys.executable, "-I", "-S", str(EXEC_CHILD), str(int(signal.SIGTERM)), str(os.getpid())),
                 *(sys.executable, "-m", "host.cli", "up", "--port", "0", "--devices", self._devices),
                 *("--data-dir", str(self.data_dir), "--ready-file", str(self.ready_file)),
+                *self._arguments,
                 env=os.environ | self._environment,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,

@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ogreel/v1/storage.proto\x12\ncogreel.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16\x63ogreel/v1/video.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"~\n\x13\x43reateUploadRequest\x12 \n\tfile_name\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01H\x00\x88\x01\x01\x12 \n\x0c\x63ontent_type\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x15\n\x04size\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x42\x0c\n\n_file_name\"\xe7\x01\n\x14\x43reateUploadResponse\x12\x12\n\nupload_url\x18\x01 \x01(\t\x12>\n\x07headers\x18\x02 \x03(\x0b\x32-.cogreel.v1.CreateUploadResponse.HeadersEntry\x12\x1e\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x10.cogreel.v1.File\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"f\n\rUploadRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.cogreel.v1.UploadHeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\x97\x01\n\x0cUploadHeader\x12 \n\tfile_name\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01H\x00\x88\x01\x01\x12 \n\x0c\x63ontent_type\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12*\n\x06sha256\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$H\x01\x88\x01\x01\x42\x0c\n\n_file_nameB\t\n\x07_sha256\"0\n\x0eUploadResponse\x12\x1e\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x10.cogreel.v1.File\"\x87\x01\n\x1c\x43reateMultipartUploadRequest\x12 \n\tfile_name\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01H\x00\x88\x01\x01\x12 \n\x0c\x63ontent_type\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x15\n\x04size\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x42\x0c\n\n_file_name\"y\n\x1d\x43reateMultipartUploadResponse\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x11\n\tpart_size\x18\x02 \x01(\x03\x12\x12\n\npart_count\x18\x03 \x01(\x05\x12\x1e\n\x04\x66ile\x18\x04 \x01(\x0b\x32\x10.cogreel.v1.File\"f\n\x19PresignUploadPartsRequest\x12\x1d\n\tupload_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12*\n\x0cpart_numbers\x18\x02 \x03(\x05\x42\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07\x1a\x05\x18\x90N(\x01\"\x9f\x01\n\x1aPresignUploadPartsResponse\x12(\n\x05parts\x18\x01 \x03(\x0b\x32\x19.cogreel.v1.PresignedPart\x12*\n\x08uploaded\x18\x02 \x03(\x0b\x32\x18.cogreel.v1.UploadedPart\x12+\n\x08validity\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"8\n\rPresignedPart\x12\x13\n\x0bpart_number\x18\x01 \x01(\x05\x12\x12\n\nupload_url\x18\x02 \x01(\t\"I\n\x0cUploadedPart\x12\x1f\n\x0bpart_number\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01\x12\x18\n\x04\x65tag\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\"u\n\x1e\x43ompleteMultipartUploadRequest\x12\x1d\n\tupload_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12\x34\n\x05parts\x18\x02 \x03(\x0b\x32\x18.cogreel.v1.UploadedPartB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\"A\n\x1f\x43ompleteMultipartUploadResponse\x12\x1e\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x10.cogreel.v1.File\"<\n\x1b\x41\x62ortMultipartUploadRequest\x12\x1d\n\tupload_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\"\x1e\n\x1c\x41\x62ortMultipartUploadResponse2\xd8\x04\n\x0eStorageService\x12Q\n\x0c\x43reateUpload\x12\x1f.cogreel.v1.CreateUploadRequest\x1a .cogreel.v1.CreateUploadResponse\x12\x41\n\x06Upload\x12\x19.cogreel.v1.UploadRequest\x1a\x1a.cogreel.v1.UploadResponse(\x01\x12l\n\x15\x43reateMultipartUpload\x12(.cogreel.v1.CreateMultipartUploadRequest\x1a).cogreel.v1.CreateMultipartUploadResponse\x12\x63\n\x12PresignUploadParts\x12%.cogreel.v1.PresignUploadPartsRequest\x1a&.cogreel.v1.PresignUploadPartsResponse\x12r\n\x17\x43ompleteMultipartUpload\x12*.cogreel.v1.CompleteMultipartUploadRequest\x1a+.cogreel.v1.CompleteMultipartUploadResponse\x12i\n\x14\x41\x62ortMultipartUpload\x12\'.cogreel.v1.AbortMultipartUploadRequest\x1a(.cogreel.v1.AbortMultipartUploadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ogreel/v1/storage.proto\x12\ncogreel.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16\x63ogreel/v1/video.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"~\n\x13\x43reateUploadRequest\x12 \n\tfile_name\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01H\x00\x88\x01\x01\x12 \n\x0c\x63ontent_type\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x15\n\x04size\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x42\x0c\n\n_file_name\"\xe7\x01\n\x14\x43reateUploadResponse\x12\x12\n\nupload_url\x18\x01 \x01(\t\x12>\n\x07headers\x18\x02 \x03(\x0b\x32-.cogreel.v1.CreateUploadResponse.HeadersEntry\x12\x1e\n\x04\x66ile\x18\x03 \x01(\x0b\x32\x10.cogreel.v1.File\x12+\n\x07\x65xpires\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"f\n\rUploadRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.cogreel.v1.UploadHeaderH\x00\x12\x1a\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@H\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\x97\x01\n\x0cUploadHeader\x12 \n\tfile_name\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01H\x00\x88\x01\x01\x12 \n\x0c\x63ontent_type\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12*\n\x06sha256\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$H\x01\x88\x01\x01\x42\x0c\n\n_file_nameB\t\n\x07_sha256\"0\n\x0eUploadResponse\x12\x1e\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x10.cogreel.v1.File\"\x87\x01\n\x1c\x43reateMultipartUploadRequest\x12 \n\tfile_name\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xff\x01H\x00\x88\x01\x01\x12 \n\x0c\x63ontent_type\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\x12\x15\n\x04size\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x42\x0c\n\n_file_name\"y\n\x1d\x43reateMultipartUploadResponse\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x11\n\tpart_size\x18\x02 \x01(\x03\x12\x12\n\npart_count\x18\x03 \x01(\x05\x12\x1e\n\x04\x66ile\x18\x04 \x01(\x0b\x32\x10.cogreel.v1.File\"\x97\x01\n\x19PresignUploadPartsRequest\x12\x1d\n\tupload_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12*\n\x0cpart_numbers\x18\x02 \x03(\x05\x42\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07\x1a\x05\x18\x90N(\x01\x12 \n\npart_bytes\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00H\x00\x88\x01\x01\x42\r\n\x0b_part_bytes\"\x9f\x01\n\x1aPresignUploadPartsResponse\x12(\n\x05parts\x18\x01 \x03(\x0b\x32\x19.cogreel.v1.PresignedPart\x12*\n\x08uploaded\x18\x02 \x03(\x0b\x32\x18.cogreel.v1.UploadedPart\x12+\n\x08validity\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"8\n\rPresignedPart\x12\x13\n\x0bpart_number\x18\x01 \x01(\x05\x12\x12\n\nupload_url\x18\x02 \x01(\t\"I\n\x0cUploadedPart\x12\x1f\n\x0bpart_number\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01\x12\x18\n\x04\x65tag\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01\"u\n\x1e\x43ompleteMultipartUploadRequest\x12\x1d\n\tupload_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\x12\x34\n\x05parts\x18\x02 \x03(\x0b\x32\x18.cogreel.v1.UploadedPartB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\"A\n\x1f\x43ompleteMultipartUploadResponse\x12\x1e\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x10.cogreel.v1.File\"<\n\x1b\x41\x62ortMultipartUploadRequest\x12\x1d\n\tupload_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\"\x1e\n\x1c\x41\x62ortMultipartUploadResponse2\xd8\x04\n\x0eStorageService\x12Q\n\x0c\x43reateUpload\x12\x1f.cogreel.v1.CreateUploadRequest\x1a .cogreel.v1.CreateUploadResponse\x12\x41\n\x06Upload\x12\x19.cogreel.v1.UploadRequest\x1a\x1a.cogreel.v1.UploadResponse(\x01\x12l\n\x15\x43reateMultipartUpload\x12(.cogreel.v1.CreateMultipartUploadRequest\x1a).cogreel.v1.CreateMultipartUploadResponse\x12\x63\n\x12PresignUploadParts\x12%.cogreel.v1.PresignUploadPartsRequest\x1a&.cogreel.v1.PresignUploadPartsResponse\x12r\n\x17\x43ompleteMultipartUpload\x12*.cogreel.v1.CompleteMultipartUploadRequest\x1a+.cogreel.v1.CompleteMultipartUploadResponse\x12i\n\x14\x41\x62ortMultipartUpload\x12\'.cogreel.v1.AbortMultipartUploadRequest\x1a(.cogreel.v1.AbortMultipartUploadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,11 +58,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEMULTIPARTUPLOADREQUEST'].fields_by_name['content_type']._loaded_options = None
   _globals['_CREATEMULTIPARTUPLOADREQUEST'].fields_by_name['content_type']._serialized_options = b'\272H\007r\005\020\001\030\377\001'
   _globals['_CREATEMULTIPARTUPLOADREQUEST'].fields_by_name['size']._loaded_options = None
-  _globals['_CREATEMULTIPARTUPLOADREQUEST'].fields_by_name['size']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_CREATEMULTIPARTUPLOADREQUEST'].fields_by_name['size']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_PRESIGNUPLOADPARTSREQUEST'].fields_by_name['upload_id']._loaded_options = None
   _globals['_PRESIGNUPLOADPARTSREQUEST'].fields_by_name['upload_id']._serialized_options = b'\272H\007r\005\020\001\030\200\010'
   _globals['_PRESIGNUPLOADPARTSREQUEST'].fields_by_name['part_numbers']._loaded_options = None
   _globals['_PRESIGNUPLOADPARTSREQUEST'].fields_by_name['part_numbers']._serialized_options = b'\272H\021\222\001\016\010\001\020\350\007\"\007\032\005\030\220N(\001'
+  _globals['_PRESIGNUPLOADPARTSREQUEST'].fields_by_name['part_bytes']._loaded_options = None
+  _globals['_PRESIGNUPLOADPARTSREQUEST'].fields_by_name['part_bytes']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_UPLOADEDPART'].fields_by_name['part_number']._loaded_options = None
   _globals['_UPLOADEDPART'].fields_by_name['part_number']._serialized_options = b'\272H\007\032\005\030\220N(\001'
   _globals['_UPLOADEDPART'].fields_by_name['etag']._loaded_options = None
@@ -89,22 +91,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEMULTIPARTUPLOADREQUEST']._serialized_end=964
   _globals['_CREATEMULTIPARTUPLOADRESPONSE']._serialized_start=966
   _globals['_CREATEMULTIPARTUPLOADRESPONSE']._serialized_end=1087
-  _globals['_PRESIGNUPLOADPARTSREQUEST']._serialized_start=1089
-  _globals['_PRESIGNUPLOADPARTSREQUEST']._serialized_end=1191
-  _globals['_PRESIGNUPLOADPARTSRESPONSE']._serialized_start=1194
-  _globals['_PRESIGNUPLOADPARTSRESPONSE']._serialized_end=1353
-  _globals['_PRESIGNEDPART']._serialized_start=1355
-  _globals['_PRESIGNEDPART']._serialized_end=1411
-  _globals['_UPLOADEDPART']._serialized_start=1413
-  _globals['_UPLOADEDPART']._serialized_end=1486
-  _globals['_COMPLETEMULTIPARTUPLOADREQUEST']._serialized_start=1488
-  _globals['_COMPLETEMULTIPARTUPLOADREQUEST']._serialized_end=1605
-  _globals['_COMPLETEMULTIPARTUPLOADRESPONSE']._serialized_start=1607
-  _globals['_COMPLETEMULTIPARTUPLOADRESPONSE']._serialized_end=1672
-  _globals['_ABORTMULTIPARTUPLOADREQUEST']._serialized_start=1674
-  _globals['_ABORTMULTIPARTUPLOADREQUEST']._serialized_end=1734
-  _globals['_ABORTMULTIPARTUPLOADRESPONSE']._serialized_start=1736
-  _globals['_ABORTMULTIPARTUPLOADRESPONSE']._serialized_end=1766
-  _globals['_STORAGESERVICE']._serialized_start=1769
-  _globals['_STORAGESERVICE']._serialized_end=2369
+  _globals['_PRESIGNUPLOADPARTSREQUEST']._serialized_start=1090
+  _globals['_PRESIGNUPLOADPARTSREQUEST']._serialized_end=1241
+  _globals['_PRESIGNUPLOADPARTSRESPONSE']._serialized_start=1244
+  _globals['_PRESIGNUPLOADPARTSRESPONSE']._serialized_end=1403
+  _globals['_PRESIGNEDPART']._serialized_start=1405
+  _globals['_PRESIGNEDPART']._serialized_end=1461
+  _globals['_UPLOADEDPART']._serialized_start=1463
+  _globals['_UPLOADEDPART']._serialized_end=1536
+  _globals['_COMPLETEMULTIPARTUPLOADREQUEST']._serialized_start=1538
+  _globals['_COMPLETEMULTIPARTUPLOADREQUEST']._serialized_end=1655
+  _globals['_COMPLETEMULTIPARTUPLOADRESPONSE']._serialized_start=1657
+  _globals['_COMPLETEMULTIPARTUPLOADRESPONSE']._serialized_end=1722
+  _globals['_ABORTMULTIPARTUPLOADREQUEST']._serialized_start=1724
+  _globals['_ABORTMULTIPARTUPLOADREQUEST']._serialized_end=1784
+  _globals['_ABORTMULTIPARTUPLOADRESPONSE']._serialized_start=1786
+  _globals['_ABORTMULTIPARTUPLOADRESPONSE']._serialized_end=1816
+  _globals['_STORAGESERVICE']._serialized_start=1819
+  _globals['_STORAGESERVICE']._serialized_end=2419
 # @@protoc_insertion_point(module_scope)

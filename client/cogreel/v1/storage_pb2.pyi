@@ -220,7 +220,9 @@ class CreateMultipartUploadRequest(_message.Message):
     content_type: _builtins.str
     """content_type is the MIME type."""
     size: _builtins.int
-    """size is the size of the whole in bytes."""
+    """size is the size of the whole in bytes. Left out, it is not known yet: each part is then signed with its own size,
+    and what has been put when the upload is completed is the file.
+    """
     def __init__(
         self,
         *,
@@ -251,9 +253,11 @@ class CreateMultipartUploadResponse(_message.Message):
     upload_id: _builtins.str
     """upload_id names the upload in the calls that follow."""
     part_size: _builtins.int
-    """part_size is the size of every part but the last, in bytes."""
+    """part_size is the size of every part but the last, in bytes. Where the size of the whole was left out, it is 0: every
+    part but the last may have any size from 5 MiB on.
+    """
     part_count: _builtins.int
-    """part_count is the number of parts."""
+    """part_count is the number of parts; 0 where the size of the whole was left out."""
     @_builtins.property
     def file(self) -> _video_pb2.File:
         """file is what to use as an input once the upload is complete."""
@@ -282,8 +286,11 @@ class PresignUploadPartsRequest(_message.Message):
 
     UPLOAD_ID_FIELD_NUMBER: _builtins.int
     PART_NUMBERS_FIELD_NUMBER: _builtins.int
+    PART_BYTES_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.str
     """upload_id is the one that CreateMultipartUpload returned."""
+    part_bytes: _builtins.int
+    """part_bytes is the size of the parts that are named, where that of the whole was left out."""
     @_builtins.property
     def part_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """part_numbers are those to sign, counted from 1."""
@@ -293,12 +300,15 @@ class PresignUploadPartsRequest(_message.Message):
         *,
         upload_id: _builtins.str = ...,
         part_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        part_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_part_bytes", b"_part_bytes", "part_bytes", b"part_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["part_numbers", b"part_numbers", "upload_id", b"upload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_part_bytes", b"_part_bytes", "part_bytes", b"part_bytes", "part_numbers", b"part_numbers", "upload_id", b"upload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__part_bytes: _TypeAlias = _typing.Literal["part_bytes"]  # noqa: Y015
+    _WhichOneofArgType__part_bytes: _TypeAlias = _typing.Literal["_part_bytes", b"_part_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__part_bytes) -> _WhichOneofReturnType__part_bytes | None: ...
 
 Global___PresignUploadPartsRequest: _TypeAlias = PresignUploadPartsRequest  # noqa: Y015
 
