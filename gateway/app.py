@@ -21,6 +21,7 @@ from gateway.queue_routes import queue_routes, submit_route
 from gateway.run_routes import CallerLeftError, run_routes
 from gateway.status_stream import status_stream_routes
 from gateway.storage_routes import storage_routes
+from gateway.webhook_key_routes import webhook_key_routes
 
 EXPOSED_HEADERS = (
     REQUEST_ID_HEADER,
@@ -40,6 +41,7 @@ def application(context: Context) -> ASGIApp:
         routes=[
             Route("/health", health, methods=["GET"]),
             *openapi_routes(),
+            *webhook_key_routes(),
             *run_routes(),
             *status_stream_routes(),
             *storage_routes(),

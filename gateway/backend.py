@@ -12,7 +12,8 @@ class Backend:
     """Shared by all calls."""
 
     def __init__(self, client: AsyncCogReel) -> None:
-        self._client = client
+        self.anyone = client
+        """The client of who has no key."""
 
     def client_for(self, api_key: str) -> AsyncCogReel:
         """The client of one caller.
@@ -21,7 +22,7 @@ class Backend:
             RefusalError: no key could look like this.
         """
         try:
-            return self._client.with_api_key(api_key)
+            return self.anyone.with_api_key(api_key)
         except ValueError as error:
             raise refusal(401, f"The API key is malformed: {error}.") from error
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from httpx2 import AsyncClient
 from starlette.requests import Request
 
 from gateway.backend import Backend
 from gateway.seals import Seals
 from gateway.settings import GatewaySettings
+from gateway.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,7 @@ class Context:
     settings: GatewaySettings
     backend: Backend
     seals: Seals
-    store: AsyncClient
-    """For the object store."""
+    store: Store
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once no call should go on for long."""
 

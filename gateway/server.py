@@ -16,7 +16,7 @@ from gateway.backend import Backend
 from gateway.context import Context
 from gateway.seals import Seals
 from gateway.settings import GatewaySettings
-from gateway.store import store_client
+from gateway.store import Store
 
 _BACKLOG = 2048
 
@@ -51,7 +51,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[int]:
         client = await stack.enter_async_context(
             AsyncCogReel(settings.service, ca_file=settings.service_ca_file, retry_timeout_s=settings.call_timeout_s)
         )
-        store = await stack.enter_async_context(store_client())
+        store = await stack.enter_async_context(Store(settings.store))
         context = Context(settings, Backend(client), Seals(settings.secret), store)
         listener = stack.enter_context(_listening(settings.listen))
         config = uvicorn.Config(

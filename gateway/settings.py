@@ -16,6 +16,8 @@ class GatewaySettings:
     """The gRPC service: host:port, or https://host:port for TLS."""
     service_ca_file: Path | None = None
     """PEM of the authorities to trust for it; None trusts the public ones."""
+    store: str = ""
+    """Where the gateway reaches the object store, such as http://minio:9000; empty for where its callers do."""
     listen: str = "127.0.0.1:8080"
     """Where to listen, host:port; port 0 for any free one."""
     certificate: Path | None = None

@@ -142,6 +142,8 @@ class Settings(BaseSettings):
     """Where the gateway finds the gRPC service: host:port, or https://host:port for TLS."""
     gateway_service_ca_file: Path | None = None
     """PEM file of the authorities that the gateway trusts for that, instead of the public ones."""
+    gateway_store: str = ""
+    """Where the gateway reaches the S3 server, such as http://minio:9000, if not under the name that callers use."""
     gateway_certificate: Path | None = None
     """PEM file of the certificate chain with which the gateway serves TLS; without one it serves plain HTTP."""
     gateway_private_key: Path | None = None
@@ -232,6 +234,7 @@ class Settings(BaseSettings):
         return GatewaySettings(
             service=self.gateway_service,
             service_ca_file=self.gateway_service_ca_file,
+            store=self.gateway_store,
             listen=self.gateway_listen,
             certificate=self.gateway_certificate,
             private_key=self.gateway_private_key,

@@ -32,6 +32,8 @@ from cogreel.v1.queue_pb2 import (
     GetResultRequest,
     GetStatusRequest,
     GetStatusResponse,
+    GetWebhookKeysRequest,
+    GetWebhookKeysResponse,
     LogLine,
     RequestStatus,
     SubmitRequest,
@@ -80,6 +82,10 @@ class AsyncCogReel(AsyncChannel):
     async def endpoints(self) -> Sequence[Endpoint]:
         """As `CogReel.endpoints`."""
         return (await self._call(self._catalog.ListEndpoints, ListEndpointsRequest())).endpoints
+
+    async def webhook_keys(self) -> GetWebhookKeysResponse:
+        """As `CogReel.webhook_keys`."""
+        return await self._call(self._queue.GetWebhookKeys, GetWebhookKeysRequest())
 
     async def subscribe(
         self,

@@ -31,6 +31,8 @@ from cogreel.v1.queue_pb2 import (
     GetResultRequest,
     GetStatusRequest,
     GetStatusResponse,
+    GetWebhookKeysRequest,
+    GetWebhookKeysResponse,
     LogLine,
     RequestStatus,
     SubmitRequest,
@@ -78,6 +80,10 @@ class CogReel(Channel):
     def endpoints(self) -> Sequence[Endpoint]:
         """The endpoints that take requests, by name: what each takes, and how many requests wait there."""
         return self._call(self._catalog.ListEndpoints, ListEndpointsRequest()).endpoints
+
+    def webhook_keys(self) -> GetWebhookKeysResponse:
+        """The public keys that webhooks are checked by, also as a JWKS. No API key is needed."""
+        return self._call(self._queue.GetWebhookKeys, GetWebhookKeysRequest())
 
     def subscribe(
         self,

@@ -15,7 +15,6 @@ from host.settings import Settings
 from host.worker_pool import DRAIN_MARGIN_S
 from scripts.manifests import CHECKOV, OVERLAYS, Document, documents, lint, overlays, problems, render
 
-OF_THE_GATEWAY = {"COGREEL_GATEWAY_LISTEN", "COGREEL_ADDRESS"}
 SECRETS_DIR = "COGREEL_SECRETS_DIR"
 
 
@@ -114,7 +113,7 @@ def test_a_privileged_container_does_not_pass_the_linter(tmp_path: Path) -> None
 @pytest.mark.parametrize("overlay", overlays())
 @pytest.mark.parametrize("workload", ["cogreel-service", "cogreel-gateway", "cogreel-worker"])
 def test_every_setting_is_one_that_the_programs_read(overlay: str, workload: str) -> None:
-    known = {f"COGREEL_{name.upper()}" for name in Settings.model_fields} | OF_THE_GATEWAY | {SECRETS_DIR}
+    known = {f"COGREEL_{name.upper()}" for name in Settings.model_fields} | {SECRETS_DIR}
     settings = settings_of(overlay, workload)
     assert {name for name in settings if name.startswith("COGREEL_")} <= known
     values = {name.removeprefix("COGREEL_").lower(): value for name, value in settings.items()}
