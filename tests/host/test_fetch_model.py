@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -11,18 +10,17 @@ from click.testing import CliRunner
 
 from host.cli import main
 from inference.small_model import SMALL_DIRECTORY
-from tests.host.test_served_endpoints import CACHE
+from tests.rife_directory import RIFE_DIRECTORY
 
 
 def test_what_is_there_already_is_named_and_not_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    rife = os.environ.get("COGREEL_RIFE_DIRECTORY", str(CACHE / "rife"))
-    monkeypatch.setenv("COGREEL_RIFE_DIRECTORY", rife)
+    monkeypatch.setenv("COGREEL_RIFE_DIRECTORY", str(RIFE_DIRECTORY))
     monkeypatch.setenv("COGREEL_ENDPOINTS", json.dumps({"text": "cogreel-small"}))
     done = CliRunner().invoke(main, ["fetch-model", "--model", "small"])
     assert done.exit_code == 0, done.output
     directory, weights = map(Path, done.output.split())
     assert directory == SMALL_DIRECTORY
-    assert weights.parent == Path(rife)
+    assert weights.parent == RIFE_DIRECTORY
 
 
 def test_a_model_that_no_card_is_for_is_refused_before_anything_is_fetched(
