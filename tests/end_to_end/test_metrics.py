@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,19 @@ def rows(shown: dict[str, dict[str, Family]]) -> set[tuple[str, ...]]:
     return found
 
 
+def completed(seen: Mapping[str, Family]) -> float:
+    """How many attempts the workers have completed; a scrape before the first names none."""
+    attempts = seen.get("cogreel_attempts_total")
+    return attempts.value(outcome="completed") if attempts else 0.0
+
+
 async def test_a_worker_that_dies_takes_nothing_back_that_it_counted(watched_tree: Tree) -> None:
     url = watched_tree.ready["metrics"]["workers"]
     caller = await watched_tree.caller()
+    first = await scrape(url)
     await caller.ended((await caller.submit(steps=4)).request_id)
-    before = await scrape(url)
+    # A worker counts what it has completed just after everybody can see it.
+    before = await eventually(lambda: scrape(url), lambda seen: completed(seen) > completed(first))
     running = await caller.submit(steps=50)
 
     async def steps() -> float:
@@ -41,7 +50,7 @@ async def test_a_worker_that_dies_takes_nothing_back_that_it_counted(watched_tre
     await eventually(steps, lambda count: count > before["cogreel_denoising_steps_total"].value(worker="worker-0"))
     await watched_tree.kill("worker-0")
     assert await caller.ended(running.request_id) == RequestState.REQUEST_STATE_COMPLETED
-    after = await scrape(url)
+    after = await eventually(lambda: scrape(url), lambda seen: completed(seen) > completed(before))
 
     def grew(name: str, **labels: str) -> float:
         return after[name].value(**labels) - before[name].value(**labels)
