@@ -56,7 +56,7 @@ def load(
     return load_cogvideox(
         str(directory),
         name="cogreel-small",
-        revision="shapes-2",
+        revision="shapes-3",
         device="cpu",
         num_frames=FRAMES,
         native_sizes=native_sizes,
