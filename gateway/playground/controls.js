@@ -60,10 +60,11 @@ function switchControl(onChange) {
   };
 }
 
-// A number that is not one stays text, so that the gateway says what is wrong with it.
+// What is not a number, or one that JavaScript would round, stays text, so that the gateway says what is wrong with it.
 function numberOf(text) {
+  if (text.trim() === "") return undefined;
   const value = Number(text);
-  return text.trim() === "" ? undefined : Number.isFinite(value) ? value : text;
+  return Number.isFinite(value) && (Number.isSafeInteger(value) || !Number.isInteger(value)) ? value : text;
 }
 
 function numberControl(name, schema, onChange) {

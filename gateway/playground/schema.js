@@ -21,7 +21,7 @@ export function fileKindOf(name, schema) {
 
 /** A property's name for people. */
 export function titleOf(name) {
-  const words = name.replace(/_url$/, "").split("_").map((word) => WORDS[word] ?? word);
+  const words = name.replace(/^num_|_url$/g, "").split("_").map((word) => WORDS[word] ?? word);
   const title = words.join(" ");
   return title[0].toUpperCase() + title.slice(1);
 }

@@ -50,7 +50,7 @@ export function showStatus(status, entry) {
   keepTime((now) => {
     const left = eta === null ? null : Math.max(0, eta - (now - told) / 1000);
     const remaining = left === null ? "" : left < 1 ? "almost there · " : `about ${seconds(left)} left · `;
-    byId("facts").textContent = `${remaining}${seconds((now - entry.created) / 1000)} since it was sent`;
+    byId("facts").textContent = `${remaining}${seconds((now - entry.created) / 1000)} so far`;
   });
   show({ beneath: true, cancel: true });
   const quarter = total > 3 ? Math.floor((4 * step) / total) * 25 : 0;

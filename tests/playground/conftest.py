@@ -28,7 +28,7 @@ async def browser() -> AsyncIterator[Browser]:
     """Debian's Chromium, for all tests."""
     chromium = shutil.which("chromium")
     assert chromium is not None, "there is no Chromium: run make test-browser"
-    expect.set_options(timeout=20_000)
+    expect.set_options(timeout=45_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=_ARGUMENTS)
         yield browser

@@ -13,7 +13,7 @@ from playwright.async_api import expect
 from tests.media import picture
 from tests.playground.visitor import Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 async def test_a_wrong_key_is_told_and_the_right_one_is_kept(visitor: Visitor) -> None:
@@ -39,13 +39,13 @@ async def test_the_form_has_what_the_schema_has(visitor: Visitor) -> None:
     names = [await field.get_attribute("data-name") for field in await page.locator("[data-name]").all()]
     assert sorted(filter(None, names)) == sorted(schema["properties"])
     steps = schema["properties"]["num_inference_steps"]
-    await expect(page.get_by_label("Num inference steps", exact=True)).to_have_value(str(steps["default"]))
-    slider = page.get_by_label("Num inference steps, slider")
+    await expect(page.get_by_label("Inference steps", exact=True)).to_have_value(str(steps["default"]))
+    slider = page.get_by_label("Inference steps, slider")
     await expect(slider).to_have_attribute("max", str(steps["maximum"]))
     await slider.fill("7")
-    await expect(page.get_by_label("Num inference steps", exact=True)).to_have_value("7")
+    await expect(page.get_by_label("Inference steps", exact=True)).to_have_value("7")
     await page.get_by_role("button", name="Back to the defaults").click()
-    await expect(page.get_by_label("Num inference steps", exact=True)).to_have_value(str(steps["default"]))
+    await expect(page.get_by_label("Inference steps", exact=True)).to_have_value(str(steps["default"]))
 
 
 async def test_errors_stand_at_their_fields(visitor: Visitor) -> None:
@@ -55,7 +55,7 @@ async def test_errors_stand_at_their_fields(visitor: Visitor) -> None:
     prompt = page.get_by_label("Prompt required")
     await expect(prompt).to_be_focused()
     await expect(prompt).to_have_accessible_description(re.compile("Field required"))
-    steps = page.get_by_label("Num inference steps", exact=True)
+    steps = page.get_by_label("Inference steps", exact=True)
     await expect(steps).to_have_attribute("aria-invalid", "true")
     await expect(steps).to_have_accessible_description(re.compile("less than or equal to 50"))
     await prompt.fill("a bird")
@@ -109,7 +109,7 @@ async def test_the_same_request_is_there_as_code_in_every_language(visitor: Visi
     await visitor.comes()
     await page.get_by_label("Prompt required").fill("the sea's \"edge\"\nat dawn")
     await page.get_by_label("Seed").fill("7")
-    await page.get_by_text("Copy as code").click()
+    await page.locator("#code-card summary").click()
     texts: dict[str, str] = {}
     for name in ("Python", "fal-client", "JavaScript", "curl", "grpcurl"):
         await page.get_by_role("tab", name=name, exact=True).click()
@@ -135,11 +135,11 @@ async def test_a_phone_has_nothing_to_scroll_sideways(visitor: Visitor, scheme: 
     await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     await visitor.door.deployment.worker()
     await visitor.comes()
-    await page.get_by_text("Settings", exact=True).click()
+    await page.locator("#settings summary").click()
     await visitor.asks("a_prompt_without_any_space_" * 8)
     await visitor.plays()
-    await page.get_by_text("Copy as code").click()
-    await page.get_by_text("Log", exact=True).click()
+    await page.locator("#code-card summary").click()
+    await page.locator("#log-card summary").click()
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from inference.simulated import SimulatedModel
+from tests.deployment import eventually
 from tests.playground.visitor import Visitor
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 async def test_a_prompt_becomes_a_video_that_plays(visitor: Visitor) -> None:
@@ -22,10 +22,10 @@ async def test_a_prompt_becomes_a_video_that_plays(visitor: Visitor) -> None:
     await visitor.plays()
     assert await visitor.video.evaluate("video => video.duration") > 0.5
     await visitor.video.evaluate("video => video.play()")
-    await page.wait_for_function("document.getElementById('video').currentTime > 0")
+    await eventually(lambda: visitor.video.evaluate("video => video.currentTime"), lambda time: time > 0)
     await expect(page.locator("#facts")).to_contain_text("seed")
     await expect(visitor.rows).to_contain_text(["Done"])
-    await page.get_by_text("Log", exact=True).click()
+    await page.locator("#log-card summary").click()
     await expect(page.get_by_role("log")).to_contain_text("Attempt 1 on tester")
 
 
@@ -38,11 +38,7 @@ async def test_progress_moves_with_the_steps_and_tells_the_time_left(visitor: Vi
     seen: list[int] = []
     for _ in range(3):
         least = (seen or [0])[-1] + 1
-        await page.wait_for_function(
-            "least => Number(document.getElementById('reel').getAttribute('aria-valuenow')) >= least", arg=least
-        )
-        seen.append(int(await progress.get_attribute("aria-valuenow") or 0))
-    assert seen == sorted(set(seen))
+        seen.append(await eventually(visitor.step, lambda step, least=least: step >= least, within_s=45))
     assert await progress.get_attribute("aria-valuemax") == "20"
     await expect(visitor.headline).to_have_text("Denoising")
     await expect(page.locator("#facts")).to_contain_text("left")
@@ -76,15 +72,21 @@ async def test_a_page_that_is_loaded_again_goes_on_with_the_running_request(visi
 
 
 async def test_a_failed_request_says_why(visitor: Visitor) -> None:
-    class Broken(SimulatedModel):
-        def generate(self, generation: object, progress: object) -> object:  # type: ignore[override]
-            raise RuntimeError("out of paint")
-
-    await visitor.door.deployment.worker(model=Broken())
+    page, deployment = visitor.page, visitor.door.deployment
+    deployment.card.max_loras = 1
+    await deployment.worker()
     await visitor.comes()
-    await visitor.asks()
+    await visitor.settles(steps=3)
+    loras = page.get_by_role("group", name="LoRAs")
+    await loras.get_by_role("button", name="Add").click()
+    await expect(loras.get_by_label("Path")).to_be_focused()
+    await page.get_by_label("Prompt required").fill("in oil")
+    await page.get_by_role("button", name="Generate").click()
+    await expect(loras.locator(".error")).to_have_text("1 path Field required.")
+    await loras.get_by_label("Path").fill("owner/name")
+    await page.get_by_role("button", name="Generate").click()
     await expect(visitor.headline).to_have_text("It failed")
-    await expect(visitor.page.locator("#subline")).not_to_be_empty()
+    await expect(page.locator("#subline")).to_contain_text("no weights to adapt")
     await expect(visitor.rows).to_contain_text(["Failed"])
 
 

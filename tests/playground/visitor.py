@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from playwright.async_api import ConsoleMessage, Locator, Page, expect
 
+from tests.deployment import eventually
 from tests.gateway.door import Door
 
 
@@ -15,7 +16,7 @@ class Visitor:
         self.page = page
         self.faults: list[str] = []
         """What went wrong in the page itself: exceptions, and what its own policy forbids."""
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(45_000)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("console", self._note)
 
@@ -39,7 +40,7 @@ class Visitor:
 
     async def settles(self, *, steps: int) -> None:
         """Enter settings that are quickly painted."""
-        await self.page.get_by_label("Num inference steps", exact=True).fill(str(steps))
+        await self.page.get_by_label("Inference steps", exact=True).fill(str(steps))
         await self.page.get_by_label("Use RIFE").uncheck()
         await self.page.get_by_label("Custom").check(force=True)
         await self.page.get_by_label("Width").fill("64")
@@ -63,4 +64,9 @@ class Visitor:
     async def plays(self) -> None:
         """Wait until the browser can play the video on the stage."""
         await expect(self.video).to_be_visible()
-        await self.page.wait_for_function("document.getElementById('video').readyState >= 2")
+        await eventually(lambda: self.video.evaluate("video => video.readyState"), lambda state: state >= 2)
+
+    async def step(self) -> int:
+        """The step that the progress bar stands at; -1 where there is none."""
+        step = await self.page.evaluate("Number(document.getElementById('reel').getAttribute('aria-valuenow') ?? -1)")
+        return int(step)
