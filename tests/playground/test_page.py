@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import re
-import subprocess
 
 import pytest
 from playwright.async_api import expect
@@ -51,14 +51,16 @@ async def test_the_form_has_what_the_schema_has(visitor: Visitor) -> None:
 async def test_errors_stand_at_their_fields(visitor: Visitor) -> None:
     page = visitor.page
     await visitor.comes()
-    await visitor.asks(" ", steps=99)
+    await visitor.asks(" ")
     prompt = page.get_by_label("Prompt required")
     await expect(prompt).to_be_focused()
     await expect(prompt).to_have_accessible_description(re.compile("Field required"))
+    await prompt.fill("a bird")
     steps = page.get_by_label("Inference steps", exact=True)
+    await steps.fill("99")
+    await page.get_by_role("button", name="Generate").click()
     await expect(steps).to_have_attribute("aria-invalid", "true")
     await expect(steps).to_have_accessible_description(re.compile("less than or equal to 50"))
-    await prompt.fill("a bird")
     await steps.fill("5")
     await page.get_by_label("Width").fill("17")
     await page.keyboard.press("Control+Enter")
@@ -107,7 +109,7 @@ async def test_a_file_of_the_wrong_kind_is_told_before_it_is_sent(visitor: Visit
 async def test_the_same_request_is_there_as_code_in_every_language(visitor: Visitor) -> None:
     page, door = visitor.page, visitor.door
     await visitor.comes()
-    await page.get_by_label("Prompt required").fill("the sea's \"edge\"\nat dawn")
+    await page.get_by_label("Prompt required").fill('the sea\'s "edge"\nat dawn')
     await page.get_by_label("Seed").fill("7")
     await page.locator("#code-card summary").click()
     texts: dict[str, str] = {}
@@ -119,13 +121,14 @@ async def test_the_same_request_is_there_as_code_in_every_language(visitor: Visi
     assert "seed=7" in texts["Python"]
     for name in ("Python", "fal-client"):
         strings = {node.value for node in ast.walk(ast.parse(texts[name])) if isinstance(node, ast.Constant)}
-        assert "the sea's \"edge\"\nat dawn" in strings
+        assert 'the sea\'s "edge"\nat dawn' in strings
     assert f"{door.url}/api/fal/proxy" in texts["JavaScript"]
     assert f"127.0.0.1:{door.service_port} cogreel.v1.QueueService/Submit" in texts["grpcurl"]
     environment = {"COGREEL_API_KEY": door.api_key, "PATH": "/usr/bin:/bin"}
     queueing = texts["curl"].partition("# watch it")[0]
-    ran = subprocess.run(["bash", "-c", queueing], env=environment, capture_output=True, text=True, check=True)
-    assert json.loads(ran.stdout)["status"] == "IN_QUEUE", ran.stdout + ran.stderr
+    ran = await asyncio.create_subprocess_exec("bash", "-c", queueing, env=environment, stdout=asyncio.subprocess.PIPE)
+    output, _ = await ran.communicate()
+    assert json.loads(output)["status"] == "IN_QUEUE"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
