@@ -19,7 +19,7 @@ STUBS := $(if $(filter python,$(LANG)),$(STUBS),other_languages.py stubs '$(LANG
 override LANG := C.UTF-8
 endif
 
-.PHONY: help install demo test test-long test-cluster test-clients chaos check manifests containers documents train format stubs baseline clean
+.PHONY: help install demo test test-long test-cluster test-clients test-browser chaos check manifests containers documents train format stubs baseline clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -45,11 +45,15 @@ test-long: $(INSTALLED) ## Run the tests that take long: a kill campaign, a zomb
 	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 test-cluster: $(INSTALLED) ## Run the queue's tests, the long ones too, on three brokers instead of one.
-	$(BIN)/python -m pytest --brokers 3 -m "not other_languages" tests/jobs tests/service tests/chaos $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --brokers 3 -m "not browser and not other_languages" tests/jobs tests/service tests/chaos $(PYTEST_ARGS)
 
 test-clients: $(INSTALLED) ## Run the callers in other languages and the published fal clients, installing what they need.
 	$(BIN)/python scripts/other_languages.py build
 	$(BIN)/python -m pytest -rs -m other_languages tests/other_languages tests/published_clients $(PYTEST_ARGS)
+
+test-browser: $(INSTALLED) ## Look at the playground in Debian's Chromium, which is installed where there is none.
+	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	$(BIN)/python -m pytest -rs -m browser tests/playground $(PYTEST_ARGS)
 
 ROUNDS ?= 20
 BROKERS ?= 1

@@ -17,6 +17,7 @@ from gateway.envelope import CALL_ID_HEADER, Envelope
 from gateway.errors import refusal_of
 from gateway.hosts import HostedNames
 from gateway.openapi import openapi_routes
+from gateway.playground_routes import playground_routes
 from gateway.queue_routes import queue_routes, submit_route
 from gateway.run_routes import CallerLeftError, run_routes
 from gateway.status_stream import status_stream_routes
@@ -42,6 +43,7 @@ def application(context: Context) -> ASGIApp:
             Route("/health", health, methods=["GET"]),
             *openapi_routes(),
             *webhook_key_routes(),
+            *playground_routes(),
             *run_routes(),
             *status_stream_routes(),
             *storage_routes(),
