@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from functools import partial
+
 import pytest
 from playwright.async_api import expect
 
@@ -38,7 +41,7 @@ async def test_progress_moves_with_the_steps_and_tells_the_time_left(visitor: Vi
     seen: list[int] = []
     for _ in range(3):
         least = (seen or [0])[-1] + 1
-        seen.append(await eventually(visitor.step, lambda step, least=least: step >= least, within_s=30))
+        seen.append(await eventually(visitor.step, partial(operator.le, least), within_s=30))
     assert await progress.get_attribute("aria-valuemax") == "20"
     await expect(visitor.headline).to_have_text("Denoising")
     await expect(page.locator("#facts")).to_contain_text("left")
