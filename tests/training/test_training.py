@@ -55,8 +55,10 @@ def test_latents_are_kept_for_as_long_as_they_fit(tmp_path: Path) -> None:
 def test_the_command_trains_a_transformer_for_the_encoders_that_there_are(tmp_path: Path) -> None:
     output = Path(shutil.copytree(SMALL_DIRECTORY, tmp_path / "model"))
     folder = str(tmp_path / "checkpoints")
-    sizes = ["--scenes", "70", "--transformer-steps", "2", "--siblings-steps", "2"]
-    main(["--folder", folder, "--output", str(output), "--first", "transformer", "--device", "cpu", *sizes])
+    pictures = tmp_path / "pictures"
+    sizes = ["--scenes", "70", "--transformer-steps", "2", "--siblings-steps", "2", "--pictures-steps", "2"]
+    outputs = ["--output", str(output), "--pictures-output", str(pictures)]
+    main(["--folder", folder, *outputs, "--first", "transformer", "--device", "cpu", *sizes])
     assert model_digest(output) != model_digest(SMALL_DIRECTORY)
     assert not [path for path in output.rglob("*.json") if str(tmp_path) in path.read_text(encoding="utf-8")]
     encoder = Path("text_encoder", "model.safetensors")
@@ -65,3 +67,5 @@ def test_the_command_trains_a_transformer_for_the_encoders_that_there_are(tmp_pa
         str(output), name=SMALL_NAME, revision=SMALL_REVISION, device="cpu", num_frames=9, native_sizes=[Size(64, 48)]
     )
     assert model.identity.digest == model_digest(output)
+    beginning = load_cogvideox(str(pictures), name="pictures", revision="1", device="cpu", num_frames=9)
+    assert beginning.input_kinds == {"image_to_video"}
