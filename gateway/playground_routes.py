@@ -94,9 +94,8 @@ async def video(request: Request) -> Response:
     """A finished video as a download: a page may neither read the store's answers nor name what it saves from there."""
     request_id = request_id_of(request)
     found = (await client_of(request).result(request_id)).video
-    store = context_of(request).store
     try:
-        fetched = await store.send(store.build_request("GET", found.url), stream=True)
+        fetched = await context_of(request).store.get(found.url)
     except HTTPError as error:
         raise refusal(503, "The store is out of reach; try again.") from error
     if fetched.status_code != 200:

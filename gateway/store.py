@@ -32,12 +32,24 @@ class Store:
 
     async def put(self, signed_url: str, size: int, content: AsyncIterator[bytes]) -> httpx2.Response:
         """Put content to a signed URL."""
+        headers = {"content-length": str(size), **_signed_host(signed_url)}
+        return await self._client.put(self._reached(signed_url), content=content, headers=headers)
+
+    async def get(self, signed_url: str) -> httpx2.Response:
+        """Begin to get what a signed URL names; whoever reads the content closes the response."""
+        request = self._client.build_request("GET", self._reached(signed_url), headers=_signed_host(signed_url))
+        return await self._client.send(request, stream=True)
+
+    def _reached(self, signed_url: str) -> httpx2.URL:
         url = httpx2.URL(signed_url)
-        # The host is part of the signature, wherever the connection goes.
-        headers = {"content-length": str(size), "host": url.netloc.decode("ascii")}
-        if self._address is not None:
-            url = url.copy_with(scheme=self._address.scheme, host=self._address.host, port=self._address.port)
-        return await self._client.put(url, content=content, headers=headers)
+        if self._address is None:
+            return url
+        return url.copy_with(scheme=self._address.scheme, host=self._address.host, port=self._address.port)
+
+
+def _signed_host(signed_url: str) -> dict[str, str]:
+    """The header with the host that a URL is signed for, wherever the connection goes."""
+    return {"host": httpx2.URL(signed_url).netloc.decode("ascii")}
 
 
 async def put_part(store: Store, url: str, size: int, content: AsyncIterator[bytes]) -> str:
