@@ -7,12 +7,10 @@ from pathlib import Path
 import diffusers
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from training.latents import EncodedScenes
-from training.loop import train
-from training.transformer import BATCH, Pipeline, captions_of, draw_noise, draw_timesteps, predict
+from training.transformer import BATCH, Pipeline, captions_of, draw_noise, draw_timesteps, fit, predict
 
 
 def picture_pipeline(pipeline: Pipeline) -> Pipeline:
@@ -47,8 +45,7 @@ def train_on_pictures(
         data: scenes of all kinds with their latents.
         pictures: for each part of `data`, the latents of its clips' first frames (see `encode_first_frames`).
     """
-    transformer: nn.Module = pipeline.transformer
-    device = next(transformer.parameters()).device
+    device: torch.device = pipeline.device
     shares = np.array([part.shares[1] for part in data])
 
     def loss_at(step: int) -> torch.Tensor:
@@ -63,14 +60,4 @@ def train_on_pictures(
         predicted, target = predict(pipeline, clean, noise, timesteps, captions, beside=beside)
         return functional.mse_loss(predicted, target)
 
-    transformer.train()
-    train(
-        transformer,
-        loss_at,
-        name="pictures",
-        steps=steps,
-        learning_rate=learning_rate,
-        decay=0.998,
-        checkpoint=checkpoint,
-    )
-    transformer.eval()
+    fit(pipeline, loss_at, name="pictures", steps=steps, checkpoint=checkpoint, learning_rate=learning_rate)

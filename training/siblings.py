@@ -15,13 +15,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 from torch.nn import functional
 
 from training.latents import EncodedScenes
-from training.loop import train
 from training.scenes import Motion, Scene, Shape
-from training.transformer import BATCH, Pipeline, captions_of, draw_noise, draw_timesteps, predict
+from training.transformer import BATCH, Pipeline, captions_of, draw_noise, draw_timesteps, fit, predict
 
 _SIBLINGS = 4
 """Clips that share everything but one trait: as many as there are shapes."""
@@ -54,8 +52,7 @@ def train_on_siblings(
         scenes: scenes of one shape each, with their `latents`.
         others: scenes of all kinds, which are shown now and then.
     """
-    transformer: nn.Module = pipeline.transformer
-    device = next(transformer.parameters()).device
+    device: torch.device = pipeline.device
     families = (_families(scenes, "shape"), _families(scenes, "motion"))
     shares = np.array([part.shares[1] for part in others])
 
@@ -79,17 +76,7 @@ def train_on_siblings(
         in_common = error.mean(1, keepdim=True)
         return in_common.square().mean() + _DIFFERENCE * (error - in_common).square().mean()
 
-    transformer.train()
-    train(
-        transformer,
-        loss_at,
-        name="siblings",
-        steps=steps,
-        learning_rate=learning_rate,
-        decay=0.998,
-        checkpoint=checkpoint,
-    )
-    transformer.eval()
+    fit(pipeline, loss_at, name="siblings", steps=steps, checkpoint=checkpoint, learning_rate=learning_rate)
 
 
 def _families(scenes: list[Scene], trait: str) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,7 @@ def train_transformer(
     learning_rate: float = 1e-3,
 ) -> None:
     """Train the transformer in place: v-prediction, plain mean squared error. The text encoder stays as it is."""
-    transformer: nn.Module = pipeline.transformer
-    device = next(transformer.parameters()).device
+    device: torch.device = pipeline.device
     shares = np.array([part.shares for part in data])
 
     def loss_at(step: int) -> torch.Tensor:
@@ -99,16 +99,22 @@ def train_transformer(
         predicted, target = predict(pipeline, clean, draw_noise(lot, clean), timesteps, captions)
         return functional.mse_loss(predicted, target)
 
+    fit(pipeline, loss_at, name="transformer", steps=steps, checkpoint=checkpoint, learning_rate=learning_rate)
+
+
+def fit(
+    pipeline: Pipeline,
+    loss_at: Callable[[int], torch.Tensor],
+    *,
+    name: str,
+    steps: int,
+    checkpoint: Path,
+    learning_rate: float,
+) -> None:
+    """Minimise a loss of the transformer, as `loop.train` does."""
+    transformer: nn.Module = pipeline.transformer
     transformer.train()
-    train(
-        transformer,
-        loss_at,
-        name="transformer",
-        steps=steps,
-        learning_rate=learning_rate,
-        decay=0.998,
-        checkpoint=checkpoint,
-    )
+    train(transformer, loss_at, name=name, steps=steps, learning_rate=learning_rate, decay=0.998, checkpoint=checkpoint)
     transformer.eval()
 
 
