@@ -229,7 +229,7 @@ class Broker:
             try:
                 return await read()
             except BrokerUnavailableError:
-                if loop.time() >= deadline:
+                if loop.time() >= deadline or self.nc.is_closed:  # which it is by our own doing, and stays
                     raise
             await asyncio.sleep(ASK_AGAIN_S)
 

@@ -21,10 +21,11 @@ from host.doctor.broker_checks import check_broker
 from host.engines.ports import choose_ports
 from host.settings import Settings
 from jobs import states
-from jobs.broker import Broker
+from jobs.broker import ELECTION_LASTS_S, Broker
+from jobs.errors import BrokerUnavailableError
 from jobs.publisher import Applied, Lost, leader_state, publish_transition
 from jobs.record_pb2 import Record, Worker
-from jobs.subjects import RequestKey
+from jobs.subjects import REQ, RequestKey
 from tests.brokers import ThreeNats
 from tests.deployment import Deployment
 from tests.errors import refusal_of
@@ -51,6 +52,14 @@ async def repeated(call: Callable[[], Awaitable[_T]]) -> _T:
             if told.code != grpc.StatusCode.UNAVAILABLE or told.retry_after_s is None:
                 raise
         await asyncio.sleep(told.retry_after_s)
+
+
+async def test_who_has_closed_the_connection_waits_for_no_election(cluster: ThreeNats) -> None:
+    async with Broker(cluster.settings()) as broker:
+        await broker.nc.close()
+        async with asyncio.timeout(ELECTION_LASTS_S / 2):
+            with pytest.raises(BrokerUnavailableError):
+                await broker.last(REQ, "req.>")
 
 
 async def test_two_publishers_never_both_win(cluster: ThreeNats) -> None:
