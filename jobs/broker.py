@@ -221,13 +221,17 @@ class Broker:
                 return found
             await asyncio.sleep(ASK_AGAIN_S)
 
-    async def _through_election(self, read: Callable[[], Awaitable[_T]]) -> _T:
-        """Repeat a read for as long as several replicas may need to agree on a leader; one broker has no election."""
+    async def through_election(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """Repeat what may be done twice, for as long as several replicas need to agree on a leader; one alone does not.
+
+        Raises:
+            BrokerUnavailableError: even then.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (ELECTION_LASTS_S if self.settings.replicas > 1 else 0.0)
         while True:
             try:
-                return await read()
+                return await call()
             except BrokerUnavailableError:
                 if loop.time() >= deadline or self.nc.is_closed:  # which it is by our own doing, and stays
                     raise
@@ -235,7 +239,7 @@ class Broker:
 
     async def _message(self, stream: str, body: Mapping[str, object]) -> Stored | None:
         try:
-            answer = await self._through_election(lambda: self.api(f"STREAM.MSG.GET.{stream}", body))
+            answer = await self.through_election(lambda: self.api(f"STREAM.MSG.GET.{stream}", body))
         except ApiError as error:
             if error.code == NO_MESSAGE_FOUND:
                 return None
@@ -250,7 +254,7 @@ class Broker:
 
     async def batch(self, stream: str, seq: int, subject: str, *, limit: int = 256) -> list[Stored]:
         """Up to `limit` messages at or after `seq` on a subject, from whichever replica answers: it may lag."""
-        return await self._through_election(lambda: self._batch(stream, seq, subject, limit))
+        return await self.through_election(lambda: self._batch(stream, seq, subject, limit))
 
     async def _batch(self, stream: str, seq: int, subject: str, limit: int) -> list[Stored]:
         inbox = self.nc.new_inbox()

@@ -22,7 +22,8 @@ async def put_entry(broker: Broker, bucket: str, name: str, content: bytes) -> N
     Raises:
         BrokerUnavailableError: the broker does not answer, or has no such bucket.
     """
-    reply = await broker.request(bucket_subject(bucket, name), content)
+    subject = bucket_subject(bucket, name)
+    reply = await broker.through_election(lambda: broker.request(subject, content))
     error = json.loads(reply.data).get("error")
     if error is not None:
         raise BrokerUnavailableError(str(error["description"]))
@@ -37,7 +38,8 @@ async def replace_entry(broker: Broker, bucket: str, name: str, content: bytes, 
         BrokerUnavailableError: the broker does not answer, or has no such bucket.
     """
     headers = {"Nats-Expected-Last-Subject-Sequence": str(expected_seq)}
-    reply = await broker.request(bucket_subject(bucket, name), content, headers=headers)
+    subject = bucket_subject(bucket, name)
+    reply = await broker.through_election(lambda: broker.request(subject, content, headers=headers))
     error = json.loads(reply.data).get("error")
     if error is None:
         return True

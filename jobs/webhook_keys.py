@@ -67,20 +67,11 @@ async def ensure_keyring(broker: Broker) -> None:
     """Make the first key, unless there is one. Replicas that start together end with the same.
 
     Raises:
-        BrokerUnavailableError: the broker does not answer in time. A bucket of several copies that has just been made
-            has no leader yet, and does not answer for a while.
+        BrokerUnavailableError: the broker does not answer.
     """
-    content = WebhookKeyring(keys=[_new_key(signs_from=datetime.now(UTC))]).SerializeToString()
-    deadline = asyncio.get_running_loop().time() + DECIDE_WITHIN_S
-    while True:
-        try:
-            if (await _read(broker))[0] > 0:
-                return
-            await replace_entry(broker, WEBHOOK_KEYS_BUCKET, _ENTRY, content, expected_seq=0)
-        except BrokerUnavailableError:
-            if asyncio.get_running_loop().time() >= deadline:
-                raise
-            await asyncio.sleep(LONGEST_PAUSE_S)
+    if (await _read(broker))[0] == 0:
+        first = WebhookKeyring(keys=[_new_key(signs_from=datetime.now(UTC))])
+        await replace_entry(broker, WEBHOOK_KEYS_BUCKET, _ENTRY, first.SerializeToString(), expected_seq=0)
 
 
 async def read_keyring(broker: Broker) -> Keyring:

@@ -105,7 +105,7 @@ async function main() {
   report.invalid = await refused(() => fal.subscribe(endpoint, { input: { ...input, num_inference_steps: 99 } }));
   report.empty = await refused(() => fal.queue.submit(endpoint, {}));
   report.unknown = await refused(() => fal.queue.status(endpoint, { requestId: crypto.randomUUID() }));
-  report.hook = await refused(() => fal.queue.submit(endpoint, { input, webhookUrl: "http://127.0.0.1:9/hook" }));
+  report.hook = await refused(() => fal.queue.submit(endpoint, { input, webhookUrl: "https://hooks.example.com/fal" }));
   fal.config({ ...settings, credentials: "0123456789abcdef:wrong" });
   report.stranger = await refused(() => fal.queue.submit(endpoint, { input }));
 
