@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
         checkpoint = wanted.folder / "transformer.pt"
         train_transformer(pipeline, data, steps=wanted.transformer_steps, checkpoint=checkpoint, **run)
     if Stage.SIBLINGS in stages:
-        scenes, latents = encode_centred(pipeline.vae, cache=wanted.folder / "centred.pt")
+        scenes, latents = encode_centred(pipeline.vae, most=wanted.scenes, cache=wanted.folder / "centred.pt")
         checkpoint = wanted.folder / "siblings.pt"
         train_on_siblings(pipeline, scenes, latents, data, steps=wanted.siblings_steps, checkpoint=checkpoint, **run)
         _save(pipeline, wanted.output)

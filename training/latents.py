@@ -96,9 +96,11 @@ def encode_scenes(vae: diffusers.AutoencoderKLCogVideoX, *, count: int, seed: in
     ]
 
 
-def encode_centred(vae: diffusers.AutoencoderKLCogVideoX, *, cache: Path) -> tuple[list[Scene], torch.Tensor]:
-    """Draw and encode all scenes of one shape in the middle of 96 x 64 pixels that training may see."""
-    scenes = centred_scenes()
+def encode_centred(
+    vae: diffusers.AutoencoderKLCogVideoX, *, most: int, cache: Path
+) -> tuple[list[Scene], torch.Tensor]:
+    """Draw and encode the scenes of one shape in the middle, at 96 x 64: the first `most` of `centred_scenes`."""
+    scenes = centred_scenes()[:most]
     (latents,) = _kept(vae, cache, [scenes], [Size(96, 64)])
     return scenes, latents.float() * vae.config.scaling_factor  # type: ignore[attr-defined]
 

@@ -20,6 +20,7 @@ def picture_pipeline(pipeline: Pipeline) -> Pipeline:
     """
     narrow = pipeline.transformer
     config = dict(narrow.config) | {"in_channels": 2 * narrow.config.in_channels}
+    config.pop("_use_default_values", None)  # which would have it at its default again
     wide = diffusers.CogVideoXTransformer3DModel.from_config(config).to(narrow.device)  # type: ignore[no-untyped-call]
     projection = torch.zeros_like(wide.patch_embed.proj.weight)
     projection[:, : narrow.config.in_channels] = narrow.patch_embed.proj.weight.detach()

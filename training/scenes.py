@@ -145,11 +145,14 @@ def draw_scene(lot: np.random.Generator, *, pairs: float = 0.0, spread: float = 
 
 
 def centred_scenes() -> list[Scene]:
-    """All scenes of one shape in the middle that training may see: each combination at each size."""
+    """All scenes of one shape in the middle that training may see: each combination at each size.
+
+    Those that differ in shape alone stand together, then those that differ in motion.
+    """
     return [
         Scene(background, (MovingShape(shape, color, size, motion),))
-        for shape, color, motion, background in _FOR_TRAINING
-        for size in Size
+        for background, color, size, motion, shape in product(PALETTE, PALETTE, Size, Motion, Shape)
+        if (shape, color, motion, background) in _FOR_TRAINING
     ]
 
 
