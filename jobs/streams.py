@@ -23,6 +23,7 @@ from jobs.subjects import (
 
 ACK_WAIT_S = 30.0
 MOST_WEBHOOKS_UNDER_WAY = 100_000  # those that wait for their next try count too; beyond it, new ones wait
+_SET_UP_WITHIN_S = 10.0
 NAME_IN_USE = 10058  # the stream exists with another configuration
 _NS = 1_000_000_000
 
@@ -117,12 +118,17 @@ def _shared(broker: Broker) -> dict[str, object]:
 async def _ensure(broker: Broker, config: dict[str, object], *, update: bool) -> None:
     name = config["name"]
     try:
-        await broker.api(f"STREAM.CREATE.{name}", config, timeout_s=10)
+        await _set_up(broker, f"STREAM.CREATE.{name}", config)
     except ApiError as error:
         if error.code != NAME_IN_USE:
             raise
         if update:
-            await broker.api(f"STREAM.UPDATE.{name}", config, timeout_s=10)
+            await _set_up(broker, f"STREAM.UPDATE.{name}", config)
+
+
+async def _set_up(broker: Broker, call: str, body: dict[str, object]) -> None:
+    """Create or update, which may be done twice: a process that starts during an election waits for its end."""
+    await broker.through_election(lambda: broker.api(call, body, timeout_s=_SET_UP_WITHIN_S))
 
 
 async def ensure_consumers(broker: Broker, endpoints: Iterable[str]) -> None:
@@ -147,11 +153,7 @@ async def ensure_consumers(broker: Broker, endpoints: Iterable[str]) -> None:
                 "deliver_policy": "all",
                 "replay_policy": "instant",
             }
-            await broker.api(
-                f"CONSUMER.CREATE.{REQ}.{name}.{subject}",
-                {"stream_name": REQ, "config": config},
-                timeout_s=10,
-            )
+            await _set_up(broker, f"CONSUMER.CREATE.{REQ}.{name}.{subject}", {"stream_name": REQ, "config": config})
 
 
 async def ensure_webhooks_consumer(broker: Broker) -> None:
@@ -172,7 +174,7 @@ async def ensure_webhooks_consumer(broker: Broker) -> None:
         "deliver_policy": "all",
         "replay_policy": "instant",
     }
-    await broker.api(f"CONSUMER.CREATE.{REQ}.{WEBHOOKS_CONSUMER}", {"stream_name": REQ, "config": config}, timeout_s=10)
+    await _set_up(broker, f"CONSUMER.CREATE.{REQ}.{WEBHOOKS_CONSUMER}", {"stream_name": REQ, "config": config})
 
 
 async def stream_state(broker: Broker, stream: str) -> tuple[int, int, str]:

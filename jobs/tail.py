@@ -71,8 +71,10 @@ class StreamTail:
 
         subscription = await self._broker.nc.subscribe(self._live_subject, cb=on_copy)
         if self._start_at_end:
-            self.position, self.stored_bytes, self.created = await stream_state(self._broker, self._stream)
-        await self._compare()
+            self.position, self.stored_bytes, self.created = await self._broker.through_election(
+                lambda: stream_state(self._broker, self._stream)
+            )
+        await self._broker.through_election(self._compare)
         follower = self._follower = asyncio.create_task(self._follow(), name=f"tail {self._stream}")
 
         async def cleanup() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self, cast
 
 from host.children import ChildSpec, KeptChild
 from host.engines import EmbeddedNats, NatsCluster, NatsConfig, nats_config_text
@@ -21,11 +21,12 @@ from host.engines.ports import choose_ports
 from jobs.broker import ApiError, Broker, BrokerSettings
 from jobs.errors import BrokerUnavailableError
 from jobs.streams import ensure_streams
-from jobs.subjects import REQ
+from jobs.subjects import KEYS, LOG, PAUSES, REQ, WEBHOOK_KEYS
 from tests.waiting import seen, until
 
 READY_WITHIN_S = 40.0
 NAMES = ("one", "two", "three")
+STREAMS = (REQ, LOG, KEYS, PAUSES, WEBHOOK_KEYS)
 
 
 class NatsServers(ABC):
@@ -161,19 +162,18 @@ class ThreeNats(NatsServers):
         await seen(self._copies_are_current, bool, within_s=READY_WITHIN_S)
 
     async def _copies_are_current(self) -> bool:
-        """Whether the streams can be made, REQ has a leader, and each of its copies is up to date."""
+        """Whether the streams can be made, and each has a leader and copies that are up to date."""
         if len(self.pids()) < len(NAMES):
             return False
         try:
             async with Broker(self.settings(name="readiness")) as broker:
                 await broker.api("INFO", {}, timeout_s=0.5)  # before they have a leader, servers are silent
                 await ensure_streams(broker)
-                cluster = (await broker.api(f"STREAM.INFO.{REQ}", {}))["cluster"]
+                clusters = [(await broker.api(f"STREAM.INFO.{name}", {}))["cluster"] for name in STREAMS]
         except (BrokerUnavailableError, ApiError):
             return False
-        assert isinstance(cluster, dict)
-        copies = cluster.get("replicas", [])
-        return len(copies) == self.replicas - 1 and all(copy["current"] for copy in copies)
+        copies = [copy for cluster in clusters for copy in cast("dict[str, Any]", cluster).get("replicas", [])]
+        return len(copies) == len(STREAMS) * (self.replicas - 1) and all(copy["current"] for copy in copies)
 
     async def leader(self) -> str:
         """The name of the server that leads REQ.

@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 from inference.model import Clip, Generation, InputError, Progress
 from inference.simulated import SimulatedModel
 from tests.deployment import Caller, Deployment, eventually
-from tests.waiting import until
 
 GONE = "00000000-0000-4000-8000-000000000000"
 
@@ -96,7 +95,7 @@ async def test_an_attempt_shows_its_stages_steps_and_device(observed: Observed) 
     submitted = await observed.caller.submit(steps=5)
     await observed.caller.ended(submitted.request_id)
     # The caller hears of the end before the worker has counted it.
-    await until(lambda: observed.value("cogreel_attempts_total", endpoint=endpoint, outcome="completed") == 1)
+    await observed.becomes(1, "cogreel_attempts_total", endpoint=endpoint, outcome="completed")
     for stage in ("prepare", "denoise", "decode", "encode", "upload"):
         assert observed.value("cogreel_stage_seconds_count", endpoint=endpoint, stage=stage) == 1
     assert 0.1 <= observed.value("cogreel_stage_seconds_sum", endpoint=endpoint, stage="denoise") < 5
@@ -152,7 +151,7 @@ async def test_failed_attempts_are_counted_by_reason(
     await observed.deployment.worker(model=model, registry=observed.worker)
     submitted = await observed.caller.submit(max_attempts=2)
     await observed.caller.ended(submitted.request_id)
-    assert observed.value("cogreel_attempts_total", endpoint=endpoint, outcome="failed") == attempts
+    await observed.becomes(attempts, "cogreel_attempts_total", endpoint=endpoint, outcome="failed")
     assert observed.value("cogreel_failures_total", endpoint=endpoint, reason=reason) == attempts
     assert observed.value("cogreel_failures_total", endpoint=endpoint) == attempts
     assert observed.value("cogreel_requests_finished_total", endpoint=endpoint, state="failed") == 1
@@ -174,17 +173,17 @@ async def test_calls_are_counted_by_method_and_code(observed: Observed) -> None:
     with pytest.raises(grpc.aio.AioRpcError):
         await observed.caller.result(GONE)
     calls = "cogreel_grpc_calls_total"
-    assert observed.value(calls, method="QueueService/Submit", code="OK") == 1
-    assert observed.value(calls, method="QueueService/GetResult", code="NOT_FOUND") == 1
+    await observed.becomes(1, calls, method="QueueService/Submit", code="OK")
+    await observed.becomes(1, calls, method="QueueService/GetResult", code="NOT_FOUND")
     assert observed.value("cogreel_grpc_call_seconds_count", method="QueueService/Submit") == 1
     stranger = Caller(observed.caller.stub, "nobody", "no key", observed.caller.endpoint)
     with pytest.raises(grpc.aio.AioRpcError):
         await stranger.submit()
-    assert observed.value(calls, method="QueueService/Submit", code="UNAUTHENTICATED") == 1
+    await observed.becomes(1, calls, method="QueueService/Submit", code="UNAUTHENTICATED")
     request = WatchStatusRequest(request_id=submitted.request_id)
     watching = observed.caller.stub.WatchStatus(request, metadata=observed.caller.metadata)
     await watching.read()
-    assert observed.value("cogreel_watchers") == 1
+    await observed.becomes(1, "cogreel_watchers")
     watching.cancel()
     await observed.becomes(0, "cogreel_watchers")
     await observed.becomes(1, calls, method="QueueService/WatchStatus", code="CANCELLED")
