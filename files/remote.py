@@ -33,11 +33,12 @@ _PASSING = frozenset({408, 425, 429})  # and all from 500 on: another time the s
 
 @dataclass(frozen=True, slots=True)
 class FetchedFile:
-    """What came: its type by its bytes, its length, and its SHA-256 in hexadecimal."""
+    """What came: its type by its bytes, its length, its SHA-256 in hexadecimal, and the server's strong entity tag."""
 
     content_type: str
     size_bytes: int
     sha256: str
+    etag: str | None = None
 
 
 class RemoteFiles:
@@ -70,24 +71,42 @@ class RemoteFiles:
             FetchFailedError: the server did not deliver, or not in time.
             OSError: the file cannot be written.
         """
+        fetched = await self.fetch_unless(None, url, path, types=types, max_bytes=max_bytes)
+        assert fetched is not None, "only what has a tag can be unchanged"
+        return fetched
+
+    async def fetch_unless(
+        self, etag: str | None, url: str, path: Path, *, types: Collection[str], max_bytes: int
+    ) -> FetchedFile | None:
+        """As `fetch`, but None, and nothing at `path`, where the server says that the file still has this entity tag.
+
+        See RFC 9110, section 13.1.2: If-None-Match.
+        """
         first = RemoteUrl.parse(url)
         try:
-            async with asyncio.timeout(self._settings.total_s), self._answered(first) as answer:
+            async with asyncio.timeout(self._settings.total_s), self._answered(first, etag) as answer:
+                if answer.status == HTTPStatus.NOT_MODIFIED:
+                    return None
                 return await _saved(first, answer, path, types, max_bytes)
         except TimeoutError as error:
             raise FetchFailedError(f"{first.shown} took longer than {self._settings.total_s:g} s") from error
 
     @asynccontextmanager
-    async def _answered(self, url: RemoteUrl) -> AsyncIterator[HttpAnswer]:
-        """The answer with the file itself, at the end of the redirects: each hop is checked and connected to anew."""
+    async def _answered(self, url: RemoteUrl, etag: str | None) -> AsyncIterator[HttpAnswer]:
+        """The answer with the file itself, at the end of the redirects: each hop is checked and connected to anew.
+
+        Where there is a tag to compare with, it may also be that nothing has changed.
+        """
+        headers = (*_HEADERS, ("If-None-Match", etag)) if etag else _HEADERS
         for _ in range(MOST_REDIRECTS + 1):
             if self._own_urls is not None and self._own_urls.key_of(str(url)) is not None:
                 raise FetchRefusedError(f"{url.shown} is of this installation's own store")
             addresses = await self._guard.admit(url)
-            request = HttpRequest(url, headers=_HEADERS)
+            request = HttpRequest(url, headers=headers)
             async with exchange(request, addresses, self._tls, idle_s=self._settings.idle_s) as answer:
                 if answer.status not in _REDIRECTS:
-                    _check_head(url, answer)
+                    if not (etag and answer.status == HTTPStatus.NOT_MODIFIED):
+                        _check_head(url, answer)
                     yield answer
                     return
                 onward = url.joined(answer.header("Location") or "")
@@ -125,7 +144,12 @@ async def _saved(url: RemoteUrl, answer: HttpAnswer, path: Path, types: Collecti
                 await _write(file, digest, waiting)
         content_type = content_type or _type_of(url, bytes(waiting), types)
         await _write(file, digest, waiting)
-    return FetchedFile(content_type, received, digest.hexdigest())
+    return FetchedFile(content_type, received, digest.hexdigest(), _strong(answer.header("ETag")))
+
+
+def _strong(etag: str | None) -> str | None:
+    """An entity tag that vouches for every byte; a weak one does not."""
+    return etag if etag and etag.startswith('"') else None
 
 
 async def _write(file: BinaryIO, digest: hashlib._Hash, waiting: bytearray) -> None:

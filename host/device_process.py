@@ -141,6 +141,7 @@ async def work(
             on_leases=lambda replies: reports.send(leases_report(replies)),
             metrics=metrics.worker,
             remote=RemoteFiles(settings.fetching(), own_urls=OwnUrls(store.bucket)),
+            lora_cache_bytes=settings.lora_cache_bytes,
         )
 
         async def drain_when_stopped() -> None:

@@ -126,6 +126,8 @@ class Settings(BaseSettings):
     offload: Literal["auto", "none", "parts"] = "auto"
     """Whether the text encoder and the transformer wait in the machine's memory until their turn, for a GPU that cannot
     hold both: as the GPU's memory asks for, never, always. The videos are the same."""
+    lora_cache_bytes: int = Field(default=4 * 1024**3, ge=0)
+    """Bytes of LoRAs that each worker keeps on disk for requests that name them again; 0 for none."""
     simulated_step_s: float = Field(default=0.02, ge=0)
     """Seconds that the simulated device sleeps a denoising step."""
     worker_name: str = Field(default_factory=socket.gethostname)

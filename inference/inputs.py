@@ -15,9 +15,10 @@ from cogreel.v1.queue_pb2 import SubmitRequest
 from files import ObjectNotFoundError, ObjectStore
 from files.content_type import ACCEPTED
 from files.errors import FetchFailedError, FetchRefusedError
-from files.remote import RemoteFiles
+from files.remote import FetchedFile, RemoteFiles
 from files.remote_url import RemoteUrl
 from inference.decoding import UnreadableError, load_frames, load_picture
+from inference.lora_cache import LoraCache
 from inference.model import InputError, Lora, Progress, SourceVideo, Stage, Start, StartPicture
 from jobs.cards import input_of
 from jobs.input_file import InputFile, lora_files, start_file
@@ -61,9 +62,17 @@ async def load_start(
 
 
 async def load_lora(
-    store: ObjectStore, remote: RemoteFiles, submission: SubmitRequest, folder: Path, progress: Progress
+    store: ObjectStore,
+    remote: RemoteFiles,
+    submission: SubmitRequest,
+    progress: Progress,
+    *,
+    folder: Path,
+    cache: LoraCache,
 ) -> Lora | None:
     """The LoRA of a resolved submission, as a file in `folder`; None without one. With one, of the stage prepare.
+
+    It comes out of `cache` where its source says that it still is what it was.
 
     Raises:
         As `load_start`; what is in the file, the model looks at.
@@ -73,14 +82,39 @@ async def load_lora(
         return None
     lora, path = input_of(submission).loras[0], folder / "lora.safetensors"
     with progress.stage(Stage.PREPARE):
-        await _bring(store, remote, files[0], path, progress)
+        await _bring_lora(store, remote, files[0], path, progress, cache=cache)
     return Lora(path, lora.scale if lora.HasField("scale") else 1.0, files[0].field)
+
+
+async def _bring_lora(
+    store: ObjectStore, remote: RemoteFiles, found: InputFile, path: Path, progress: Progress, *, cache: LoraCache
+) -> None:
+    """Have a LoRA at `path`: out of the cache, or brought and kept in it."""
+    source = found.object_key or found.file.url
+    known = cache.version(source)
+    if found.object_key is not None:
+        stored = await store.stat(found.object_key)
+        etag = stored.etag if stored is not None else None
+        changed = etag is None or etag != known
+        if changed:
+            await _copy(store, found, found.object_key, path)
+    else:
+        fetched = await _while_wanted(progress, _fetch(remote, found, path, progress, unless=known))
+        changed, etag = fetched is not None, fetched.etag if fetched is not None else known
+    if etag is None:
+        return
+    if changed:
+        await asyncio.to_thread(cache.keep, source, etag, path)
+    elif await asyncio.to_thread(cache.take, source, etag, path):
+        progress.log("The LoRA is the one that was used before.")
 
 
 async def _bring(store: ObjectStore, remote: RemoteFiles, found: InputFile, path: Path, progress: Progress) -> str:
     """Copy or fetch a file to `path`; its type."""
     if found.object_key is None:
-        return await _while_wanted(progress, _fetch(remote, found, path, progress))
+        fetched = await _while_wanted(progress, _fetch(remote, found, path, progress))
+        assert fetched is not None, "nothing was known of it before"
+        return fetched.content_type
     await _copy(store, found, found.object_key, path)
     return found.file.content_type
 
@@ -100,19 +134,26 @@ async def _copy(store: ObjectStore, found: InputFile, key: str, path: Path) -> N
         raise InputError(found.field, "the file is not in the store any more") from error
 
 
-async def _fetch(remote: RemoteFiles, found: InputFile, path: Path, progress: Progress) -> str:
-    """Fetch a file of another server; its type."""
+async def _fetch(
+    remote: RemoteFiles, found: InputFile, path: Path, progress: Progress, *, unless: str | None = None
+) -> FetchedFile | None:
+    """Fetch a file of another server; None if it still has the entity tag `unless`."""
     accepted = ACCEPTED[found.kind]
     try:
         shown = RemoteUrl.parse(found.file.url).shown
         progress.log(f"Fetching {shown}.")
-        fetched = await remote.fetch(found.file.url, path, types=accepted.types, max_bytes=accepted.max_bytes)
+        fetched = await remote.fetch_unless(
+            unless, found.file.url, path, types=accepted.types, max_bytes=accepted.max_bytes
+        )
     except FetchRefusedError as error:
         raise InputError(found.url_field, str(error)) from error
     except FetchFailedError as error:
         raise InputUnavailableError(found.url_field, str(error)) from error
-    _log.info("input.fetched", url=shown, size_bytes=fetched.size_bytes, content_type=fetched.content_type)
-    return fetched.content_type
+    if fetched is None:
+        _log.info("input.unchanged", url=shown)
+    else:
+        _log.info("input.fetched", url=shown, size_bytes=fetched.size_bytes, content_type=fetched.content_type)
+    return fetched
 
 
 async def _while_wanted(progress: Progress, work: Coroutine[None, None, _T]) -> _T:

@@ -28,6 +28,7 @@ from files.fetch_guard import FetchSettings
 from files.own_urls import OwnUrls
 from files.remote import RemoteFiles
 from inference.inputs import InputUnavailableError, load_lora, load_start
+from inference.lora_cache import LoraCache
 from inference.metrics import WorkerMetrics
 from inference.model import CancelledError, DeviceError, InputError, Stage, VideoModel
 from inference.observation import AttemptObservation, attempt_span, note_outcome
@@ -83,7 +84,8 @@ class VideoWorker:
 
     `on_leases` is told the reply subjects of the deliveries that are worked on, whenever they change, so that a
     supervisor can hand them back should this process die. `metrics` are filled with what happens. `remote` fetches what
-    requests name by URL; left out, from the public internet alone.
+    requests name by URL; left out, from the public internet alone. Of LoRAs up to `lora_cache_bytes` are kept for
+    requests that name them again.
     """
 
     def __init__(
@@ -97,11 +99,13 @@ class VideoWorker:
         on_leases: Callable[[list[str]], None] = lambda _: None,
         metrics: WorkerMetrics | None = None,
         remote: RemoteFiles | None = None,
+        lora_cache_bytes: int = 0,
     ) -> None:
         self._settings = settings
         self._broker = broker
         self._store = store
         self._remote = remote or RemoteFiles(FetchSettings(), own_urls=OwnUrls(store.bucket))
+        self._loras = LoraCache(lora_cache_bytes)
         self._model = model
         self._doubler = doubler
         self._on_leases = on_leases
@@ -262,7 +266,7 @@ class VideoWorker:
             path = Path(folder) / file_name
             files = self._store, self._remote, record.submission
             start = await load_start(*files, progress)
-            lora = await load_lora(*files, Path(folder), progress)
+            lora = await load_lora(*files, progress, folder=Path(folder), cache=self._loras)
             generation = generation_of(record.submission, start, lora)
             # In a copy of this context, so that what the device's thread logs and traces names the attempt.
             generate = partial(

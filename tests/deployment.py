@@ -276,6 +276,7 @@ class Deployment:
             BlendDoubler(),
             metrics=WorkerMetrics(registry),
             remote=RemoteFiles(self.fetching, own_urls=OwnUrls(self.store.bucket)),
+            lora_cache_bytes=1024**2,
         )
         ready = asyncio.Event()
         running = asyncio.create_task(worker.run(on_ready=ready.set), name=f"worker {name}")

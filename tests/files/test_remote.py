@@ -313,6 +313,27 @@ async def test_a_status_decides_whether_it_may_succeed_later(server: HostileServ
         assert status[:3] in await refusal(server, path)
 
 
+async def test_a_file_that_still_has_its_tag_is_not_fetched_again(server: HostileServer, path: Path) -> None:
+    async def again(etag: str | None) -> FetchedFile | None:
+        return await fetching(server).fetch_unless(etag, server.url("/a.png"), path, types=IMAGE_TYPES, max_bytes=MOST)
+
+    server.answers["/a.png"] = answer(PNG, 'ETag: "one"')
+    first = await again(None)
+    assert first is not None
+    assert first.etag == '"one"'
+    path.unlink()
+    server.answers["/a.png"] = answer(status="304 Not Modified")
+    assert await again('"one"') is None
+    assert 'If-None-Match: "one"' in server.heads[-1]
+    assert not path.exists()
+    assert "answered 304" in await refusal(server, path)  # to a question that was not asked
+
+
+async def test_a_weak_tag_vouches_for_no_bytes(server: HostileServer, path: Path) -> None:
+    server.answers["/a.png"] = answer(PNG, 'ETag: W/"one"')
+    assert (await fetch(server, path)).etag is None
+
+
 async def test_nobody_listening_is_a_failure(server: HostileServer, path: Path) -> None:
     files = RemoteFiles(FetchSettings(allow=(AllowedPlace.parse("127.0.0.1"),)))
     with pytest.raises(FetchFailedError, match="cannot be connected to"):

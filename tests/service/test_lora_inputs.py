@@ -88,6 +88,37 @@ async def test_the_model_gets_the_lora_that_was_uploaded_or_is_on_another_server
     assert model.given == [(lora(seed=1), 0.5), (lora(seed=2), 1.0)]
 
 
+async def used(caller: Caller, path: str) -> bool:
+    """Have a LoRA used; whether it was the one that the worker had kept."""
+    submitted = await caller.stub.Submit(with_lora(caller, path), metadata=caller.metadata)
+    events = [event async for event in caller.watch(submitted.request_id)]
+    assert events[-1].state.state == RequestState.REQUEST_STATE_COMPLETED
+    return any("the one that was used before" in event.log.message for event in events)
+
+
+async def test_a_lora_that_is_named_again_is_fetched_again_only_if_it_has_changed(
+    caller: Caller, deployment: Deployment, server: HostileServer
+) -> None:
+    model, url = Adaptable(), server.url("/a.safetensors")
+    await deployment.worker(model=model)
+    server.answers["/a.safetensors"] = answer(lora(seed=2), 'ETag: "first"')
+    assert not await used(caller, url)
+    server.answers["/a.safetensors"] = answer(status="304 Not Modified")
+    assert await used(caller, url)
+    assert 'If-None-Match: "first"' in server.heads[-1]
+    server.answers["/a.safetensors"] = answer(lora(seed=4), 'ETag: "second"')
+    assert not await used(caller, url)
+    assert [content for content, _ in model.given] == [lora(seed=2), lora(seed=2), lora(seed=4)]
+
+
+async def test_an_upload_that_is_used_again_is_not_fetched_again(caller: Caller, deployment: Deployment) -> None:
+    model = Adaptable()
+    await deployment.worker(model=model)
+    uploaded = await upload(caller, lora(seed=1), SAFETENSORS, "style.safetensors")
+    assert [await used(caller, uploaded.url) for _ in range(2)] == [False, True]
+    assert [content for content, _ in model.given] == [lora(seed=1), lora(seed=1)]
+
+
 async def test_the_same_upload_is_the_same_request_however_its_url_is_signed(
     caller: Caller, deployment: Deployment
 ) -> None:
