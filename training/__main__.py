@@ -15,7 +15,7 @@ import transformers
 
 from inference.quiet_libraries import quieten_libraries
 from training.autoencoder import new_autoencoder, train_autoencoder
-from training.latents import encode_centred, encode_first_frames, encode_scenes, share_that_survives
+from training.latents import encode_beginnings, encode_centred, encode_first_frames, encode_scenes, share_that_survives
 from training.pictures import picture_pipeline, train_on_pictures
 from training.siblings import train_on_siblings
 from training.text_encoder import new_text_encoder, train_text_encoder
@@ -77,6 +77,8 @@ def main(arguments: list[str] | None = None) -> None:
         train_on_siblings(pipeline, scenes, latents, data, steps=wanted.siblings_steps, checkpoint=checkpoint, **run)
         _save(pipeline, wanted.output)
     if wanted.pictures_output:
+        count, cache = wanted.scenes // 2, wanted.folder / "beginnings.pt"
+        data += encode_beginnings(pipeline.vae, count=count, seed=wanted.seed, cache=cache)
         pictures = encode_first_frames(pipeline.vae, data)
         pipeline = picture_pipeline(pipeline)
         checkpoint = wanted.folder / "pictures.pt"

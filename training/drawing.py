@@ -90,23 +90,35 @@ def _cover(shape: MovingShape, middle: float, room: float, extent: tuple[int, ..
     radius: float | Floats = shape.size.radius * min(room, height, width)
     widest = radius
     if shape.motion in {Motion.GROWING, Motion.SHRINKING}:
+        least, most = _scales(shape)
         grown = time if shape.motion is Motion.GROWING else 1 - time
-        widest = radius * 1.2
-        radius = radius * (0.5 + 0.7 * grown)
+        widest = radius * most
+        radius = radius * (least + (most - least) * grown)
     angle = 2 * np.pi * _TURNS * time if shape.motion is Motion.SPINNING else 0.0
 
     # Paths end where the shape would touch the edge of its part of the frame.
     reach_x, reach_y = (max(side / 2 - 1.3 * float(widest), 0.0) for side in (room, height))
     along = ALONG.get(shape.motion, (0, 0))
-    path_x = along[0] * _travel(reach_x) * (time - 0.5)
-    path_y = along[1] * _travel(reach_y) * (time - 0.5)
+    way = time / 2 if shape.begins_there else time - 0.5
+    path_x = along[0] * _travel(reach_x) * way
+    path_y = along[1] * _travel(reach_y) * way
     if shape.motion is Motion.BOUNCING:
-        path_y = _travel(reach_y) * (0.5 - np.abs(np.sin(np.pi * _BOUNCES * time)))
+        turned = np.pi * _BOUNCES * time
+        # What begins half-way goes up first, and then below where it began.
+        height_now = np.sin(2 * turned) / 2 if shape.begins_there else np.abs(np.sin(turned)) - 0.5
+        path_y = -_travel(reach_y) * height_now
     free_x = reach_x - _travel(reach_x) / 2 * abs(along[0])
     free_y = reach_y - _travel(reach_y) / 2 * (shape.motion in {Motion.UP, Motion.DOWN, Motion.BOUNCING})
     x = np.arange(width, dtype=np.float32) + 0.5 - (middle + shape.offset[0] * free_x + path_x)
     y = np.arange(height, dtype=np.float32)[:, None] + 0.5 - (height / 2 + shape.offset[1] * free_y + path_y)
     return silhouette(shape.shape, x, y, radius, angle)
+
+
+def _scales(shape: MovingShape) -> tuple[float, float]:
+    """The least and the greatest extent of what grows or shrinks, in that of a shape that does not."""
+    if not shape.begins_there:
+        return 0.5, 1.2
+    return (1.0, 1.6) if shape.motion is Motion.GROWING else (0.5, 1.0)
 
 
 def _travel(reach: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,16 +84,20 @@ def encode_scenes(vae: diffusers.AutoencoderKLCogVideoX, *, count: int, seed: in
     The latents are kept in the file `cache` and read from there, as long as they are of these scenes by this
     autoencoder.
     """
-    drawn = [_scenes(kind, round(count * kind.of_all), [seed, place]) for place, kind in enumerate(_KINDS)]
+    drawn = _draw_all(count, seed)
     latents = _kept(vae, cache, drawn, [kind.size for kind in _KINDS])
     squares = torch.cat([one.float().square().flatten() for one in latents])
     # Diffusion adds noise of standard deviation 1: latents should have about the same.
-    scaling = float(squares.mean().rsqrt())
-    vae.register_to_config(scaling_factor=scaling)  # type: ignore[attr-defined]
-    return [
-        EncodedScenes(scenes, encoded.float() * scaling, kind.shares)
-        for kind, scenes, encoded in zip(_KINDS, drawn, latents, strict=True)
-    ]
+    vae.register_to_config(scaling_factor=float(squares.mean().rsqrt()))  # type: ignore[attr-defined]
+    return _scaled(vae, drawn, latents)
+
+
+def encode_beginnings(
+    vae: diffusers.AutoencoderKLCogVideoX, *, count: int, seed: int, cache: Path
+) -> list[EncodedScenes]:
+    """As `encode_scenes`, scenes whose first frame tells nothing of the motion; the scaling factor stays as it is."""
+    drawn = [[_begun(scene) for scene in scenes] for scenes in _draw_all(count, seed)]
+    return _scaled(vae, drawn, _kept(vae, cache, drawn, [kind.size for kind in _KINDS]))
 
 
 def encode_centred(
@@ -150,9 +154,27 @@ def _origin(vae: diffusers.AutoencoderKLCogVideoX, drawn: list[list[Scene]], siz
     return digest.hexdigest()
 
 
-def _scenes(kind: _Kind, count: int, seed: list[int]) -> list[Scene]:
-    lot = np.random.default_rng(seed)
-    return [draw_scene(lot, pairs=kind.pairs, spread=kind.spread) for _ in range(count)]
+def _draw_all(count: int, seed: int) -> list[list[Scene]]:
+    """Draw `count` scenes, by their kinds."""
+    lots = [np.random.default_rng([seed, place]) for place in range(len(_KINDS))]
+    return [
+        [draw_scene(lot, pairs=kind.pairs, spread=kind.spread) for _ in range(round(count * kind.of_all))]
+        for kind, lot in zip(_KINDS, lots, strict=True)
+    ]
+
+
+def _begun(scene: Scene) -> Scene:
+    return replace(scene, shapes=tuple(replace(shape, begins_there=True) for shape in scene.shapes))
+
+
+def _scaled(
+    vae: diffusers.AutoencoderKLCogVideoX, drawn: list[list[Scene]], latents: list[torch.Tensor]
+) -> list[EncodedScenes]:
+    scaling: float = vae.config.scaling_factor  # type: ignore[attr-defined]
+    return [
+        EncodedScenes(scenes, encoded.float() * scaling, kind.shares)
+        for kind, scenes, encoded in zip(_KINDS, drawn, latents, strict=True)
+    ]
 
 
 def _encode_all(vae: diffusers.AutoencoderKLCogVideoX, scenes: list[Scene], size: Size) -> torch.Tensor:

@@ -48,6 +48,7 @@ def train_on_pictures(
     """
     device: torch.device = pipeline.device
     shares = np.array([part.shares[1] for part in data])
+    shares /= shares.sum()
 
     def loss_at(step: int) -> torch.Tensor:
         lot = np.random.default_rng([seed, step])

@@ -76,13 +76,18 @@ _IN_PAIRS = (Motion.STILL, Motion.GROWING, Motion.SHRINKING, Motion.SPINNING, Mo
 
 @dataclass(frozen=True)
 class MovingShape:
-    """One shape of a scene. `offset` shifts its whole path, as shares (x, y) of the room that its motion leaves."""
+    """One shape of a scene. `offset` shifts its whole path, as shares (x, y) of the room that its motion leaves.
+
+    With `begins_there` the path begins where it would else be half-way, and what grows or shrinks begins at the size
+    of what does not: the first frame then tells nothing of the motion.
+    """
 
     shape: Shape
     color: str
     size: Size
     motion: Motion
     offset: tuple[float, float] = (0.0, 0.0)
+    begins_there: bool = False
 
     @property
     def name(self) -> str:

@@ -28,6 +28,16 @@ def test_what_is_drawn_is_read_again(size: tuple[int, int], pairs: float) -> Non
     assert [scene for scene in scenes if not judge(drawn(scene, *size), scene).all] == []
 
 
+def test_a_scene_that_begins_there_shows_its_motion_and_tells_nothing_of_it_at_first() -> None:
+    lot = np.random.default_rng(5)
+    for _ in range(40):
+        scene = draw_scene(lot, spread=0.5)
+        begins = replace(scene, shapes=(replace(scene.shapes[0], begins_there=True, offset=(0.0, 0.0)),))
+        still = replace(scene, shapes=(replace(scene.shapes[0], motion=Motion.STILL, offset=(0.0, 0.0)),))
+        assert judge(drawn(begins), begins).all
+        assert np.array_equal(drawn(begins)[0], drawn(still)[0])
+
+
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
