@@ -91,12 +91,12 @@ def on_device_s(timings: Timings) -> float:
 
 def after_device_s(timings: Timings) -> float:
     """What encoding and storing took."""
-    return (timings.encode.ToNanoseconds() + timings.upload.ToNanoseconds()) / 1e9
+    return float(timings.encode.ToNanoseconds() + timings.upload.ToNanoseconds()) / 1e9
 
 
 def seconds_of(moment: Timestamp) -> float:
     """Seconds since 1970."""
-    return moment.ToNanoseconds() / 1e9
+    return float(moment.ToNanoseconds()) / 1e9
 
 
 async def calibrate(bench: Bench, number: int) -> Times:
@@ -108,7 +108,7 @@ async def calibrate(bench: Bench, number: int) -> Times:
             found.append(timings)
 
     def median(stage: str) -> float:
-        return statistics.median(getattr(timings, stage).ToNanoseconds() / 1e9 for timings in found)
+        return float(statistics.median(getattr(timings, stage).ToNanoseconds() for timings in found)) / 1e9
 
     return Times(
         prepare_s=median("prepare"),

@@ -1,4 +1,4 @@
-"""KEDA's part, played on real workers: asking the service's scaler, deciding by the simulation's rules, starting, ending.
+"""KEDA's part, played on real workers: it asks the real scaler, decides by the simulation's rules, starts and stops.
 
 The rules are in seconds, where a cluster has minutes, so that a run shows several rounds from none to some and back.
 """
