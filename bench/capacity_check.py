@@ -3,14 +3,16 @@
 Service, workers, NATS and S3 are processes as in production; the workers are simulated devices, whose steps are sleeps
 of a second, so that little depends on the machine's load. The same submissions, at the moments at which they really
 came, are then simulated twice: with the stage times of a few requests that were made alone beforehand (a prediction),
-and with each request's own (which leaves only the rules to differ). With `--scaled` workers come and go: their number
-is decided by the rules that the simulation has for KEDA, on what the real scaler answers.
+and with each request's own and the mean pause that was between two on a device (which leaves only the rules to differ).
+With `--scaled` workers come and go: their number is decided by the rules that the simulation has for KEDA, on what the
+real scaler answers.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import platform
@@ -30,7 +32,7 @@ from bench.queue import Bench, running
 from bench.simulation.report import Spread, table
 from bench.simulation.requests import Arrival, arrivals_of
 from bench.simulation.run import Run, simulate
-from bench.simulation.scenario import Flow, Group, Limits, Scenario, Times
+from bench.simulation.scenario import Broker, Flow, Group, Limits, Scenario, Times
 from host.engines.ports import choose_ports
 from jobs.keys import create_key
 
@@ -54,8 +56,14 @@ class Made:
     """A request that a real worker made. `arrival` has when it really came and what its stages took."""
 
     arrival: Arrival
+    worker: str
     waited_s: float
     ended_s: float
+
+    @property
+    def started_s(self) -> float:
+        """When its worker claimed it."""
+        return self.arrival.at_s + self.waited_s
 
 
 async def submit(bench: Bench, metadata: tuple[tuple[str, str], ...], *, steps: int, low: bool = False) -> str:
@@ -140,9 +148,22 @@ async def real_run(bench: Bench, flows: Sequence[Flow], coming: Sequence[Arrival
         request_id = await submit(bench, metadata, steps=steps[arrival.flow], low=arrival.priority == "low")
         timings, status = await made(bench, metadata, request_id)
         really = replace(arrival, at_s=at_s, on_device_s=on_device_s(timings), after_device_s=after_device_s(timings))
-        return Made(really, seconds_of(status.started_time) - began - at_s, seconds_of(status.finished_time) - began)
+        waited_s = seconds_of(status.started_time) - began - at_s
+        return Made(really, status.worker, waited_s, seconds_of(status.finished_time) - began)
 
     return await asyncio.gather(*(one(arrival) for arrival in coming))
+
+
+def between(found: Sequence[Made]) -> float:
+    """From the end of a request on a device until the next one was claimed for it, in the mean, where one waited."""
+    gaps = []
+    for worker in {one.worker for one in found}:
+        mine = sorted((one for one in found if one.worker == worker), key=lambda one: one.started_s)
+        for earlier, later in itertools.pairwise(mine):
+            free_s = earlier.started_s + earlier.arrival.on_device_s
+            if later.arrival.at_s < free_s and later.arrival.tenant not in LIMITED:  # else it may have been held
+                gaps.append(later.started_s - free_s)
+    return statistics.fmean(gaps)
 
 
 @dataclass(frozen=True)
@@ -224,10 +245,14 @@ async def check(*, scaled: bool, seconds: float, seed: int, calls: int) -> tuple
     predicted = [
         replace(arrival, on_device_s=by_flow[arrival.flow], after_device_s=times.after_device_s()) for arrival in real
     ]
+    exact = scenario
+    if not scaled:  # there a name is not one worker's alone
+        exact = scenario.model_copy(update={"broker": Broker(between_s=max(0.0, between(found)))})
+        print(f"between two requests on a device {exact.broker.between_s * 1000:.1f} ms in the mean")
     columns = [
         of_real(found, lives, starts=starts),
         of_run("predicted", simulate(scenario, seconds=seconds, arrivals=predicted, finish=True)),
-        of_run("with its stage times", simulate(scenario, seconds=seconds, arrivals=real, finish=True)),
+        of_run("with its own times", simulate(exact, seconds=seconds, arrivals=real, finish=True)),
     ]
     return columns, times, start_s
 
