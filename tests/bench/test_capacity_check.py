@@ -1,4 +1,4 @@
-"""The simulation against a real service and real workers, shortly: `python -m bench.capacity_check` does it at length."""
+"""The simulation against a real service and workers, shortly; `python -m bench.capacity_check` does it at length."""
 
 from __future__ import annotations
 
