@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -50,6 +51,8 @@ def scenario_of(wanted: argparse.Namespace) -> Scenario:
     if wanted.scenario is not None:
         return read_scenario(wanted.scenario)
     times = times_of(wanted.times)
+    if not 0 <= wanted.low_share <= 1:
+        raise ScenarioError(f"low-share: must be from 0 to 1, not {wanted.low_share:g}")
     try:
         times = type(times).model_validate(times.model_dump() | {"variation": wanted.variation})
         flows = [
@@ -65,7 +68,7 @@ def scenario_of(wanted: argparse.Namespace) -> Scenario:
             for priority, share in zip(PRIORITIES, (1 - wanted.low_share, wanted.low_share), strict=True)
             if share
         ]
-        limits = {flow.tenant: Limits(running=wanted.running) for flow in flows} if wanted.running else {}
+        limits = {flow.tenant: Limits(running=wanted.running) for flow in flows} if wanted.running is not None else {}
         group = Group(replicas=wanted.gpus, start_s=wanted.start_s[0], scaling=wanted.scaling)
         return Scenario(times=times, flows=tuple(flows), tenants=limits, groups=(group,))
     except ValidationError as error:
@@ -182,6 +185,18 @@ QUESTIONS: dict[str, Callable[[Scenario, Effort, argparse.Namespace], Answer]] =
 }
 
 
+def _at_least(least: float, kind: type[int] | type[float], *, above: bool = False) -> Callable[[str], float]:
+    """Reads a finite number that is no less than `least`, or `above` it."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if not math.isfinite(value) or value < least or (above and value == least):
+            raise argparse.ArgumentTypeError(f"must be {'above' if above else 'at least'} {least:g}, not {text}")
+        return value
+
+    return number
+
+
 def _scaled_object(file: str) -> Scaling:
     try:
         return read_scaled_object(Path(file))
@@ -191,37 +206,40 @@ def _scaled_object(file: str) -> Scaling:
 
 def parser() -> argparse.ArgumentParser:
     """The options of all questions."""
+    count, natural = _at_least(1, int), _at_least(0, int)
+    seconds, positive = _at_least(0, float), _at_least(0, float, above=True)
+    bound = _at_least(1, float)  # below a second the queue's own times count, and no number of devices would do
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--scenario", type=Path, help="a JSON file with all of it, instead of the options below")
     common.add_argument("--times", default="h100", help=f"{', '.join(TIMES)}, or a JSON file, such as bench.gpu's")
     common.add_argument("--variation", type=float, default=0.0, help="of the time on a device: deviation over mean")
     common.add_argument("--low-share", type=float, default=0.0, help="how much of the load has low priority, 0 to 1")
-    common.add_argument("--batch", type=int, default=1, help="how many requests are submitted at once")
+    common.add_argument("--batch", type=count, default=1, help="how many requests are submitted at once")
     common.add_argument("--between-hours", type=float, nargs=2, default=(0.0, 24.0), metavar=("FROM", "UNTIL"))
-    common.add_argument("--running", type=int, help="the running limit of each tenant")
-    common.add_argument("--gpus", type=int, default=1, help="how many workers there are, where nothing scales them")
+    common.add_argument("--running", type=count, help="the running limit of each tenant")
+    common.add_argument("--gpus", type=count, default=1, help="how many workers there are, where nothing scales them")
     common.add_argument(
-        "--start-s", type=float, nargs="+", default=[180.0], help="from the wish for a worker to its work"
+        "--start-s", type=seconds, nargs="+", default=[180.0], help="from the wish for a worker to its work"
     )
-    common.add_argument("--runs", type=int, default=3)
-    common.add_argument("--requests", type=int, default=4000, help="so many in each run, at the least")
-    common.add_argument("--hours", type=float, default=24.0, help="so long a run, at the least")
+    common.add_argument("--runs", type=count, default=3)
+    common.add_argument("--requests", type=count, default=4000, help="so many in each run, at the least")
+    common.add_argument("--hours", type=positive, default=24.0, help="so long a run, at the least")
     common.add_argument("--seed", type=int, default=1)
     common.add_argument("--json", type=Path, help="where the numbers go as well")
     whole = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     questions = whole.add_subparsers(dest="question", required=True)
     asked = questions.add_parser("gpus", parents=[common], help="the fewest devices for a load and a waiting time")
-    asked.add_argument("--per-hour", type=float, nargs="+", default=[10.0, 30.0, 100.0, 300.0])
-    asked.add_argument("--wait", type=float, nargs="+", default=[30.0, 120.0, 600.0], help="seconds for 95 of 100")
+    asked.add_argument("--per-hour", type=positive, nargs="+", default=[10.0, 30.0, 100.0, 300.0])
+    asked.add_argument("--wait", type=bound, nargs="+", default=[30.0, 120.0, 600.0], help="seconds for 95 of 100")
     asked.set_defaults(scaling=None)
     asked = questions.add_parser("scaling", parents=[common], help="what KEDA's rules cost and save")
-    asked.add_argument("--per-hour", type=float, nargs="+", default=[0.5, 2.0, 10.0, 30.0, 100.0])
+    asked.add_argument("--per-hour", type=positive, nargs="+", default=[0.5, 2.0, 10.0, 30.0, 100.0])
     asked.add_argument("--scaling", type=_scaled_object, default=str(SCALED_OBJECT), help="the file of a ScaledObject")
-    asked.add_argument("--minimum", type=int, nargs="+", default=[0, 1], help="instead of its minReplicaCount")
-    asked.add_argument("--target", type=float, nargs="+", default=[None], help="instead of its target")
-    asked.add_argument("--fixed", type=int, nargs="*", default=[], help="these numbers of devices without it, too")
+    asked.add_argument("--minimum", type=natural, nargs="+", default=[0, 1], help="instead of its minReplicaCount")
+    asked.add_argument("--target", type=positive, nargs="+", default=[None], help="instead of its target")
+    asked.add_argument("--fixed", type=count, nargs="*", default=[], help="these numbers of devices without it, too")
     asked = questions.add_parser("run", parents=[common], help="one scenario in full")
-    asked.add_argument("--per-hour", type=float, nargs=1, default=[30.0])
+    asked.add_argument("--per-hour", type=positive, nargs=1, default=[30.0])
     asked.add_argument("--scaling", type=_scaled_object, help="the file of a ScaledObject; without it --gpus holds")
     return whole
 

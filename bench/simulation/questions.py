@@ -9,7 +9,7 @@ from bench.simulation.report import Report, report_on
 from bench.simulation.requests import HOUR_S
 from bench.simulation.run import simulate
 from bench.simulation.scaling import Scaling
-from bench.simulation.scenario import Group, Scenario
+from bench.simulation.scenario import Scenario
 
 DAY_H = 24.0
 
@@ -63,7 +63,7 @@ def with_group(scenario: Scenario, *, replicas: int, scaling: Scaling | None, st
     changes: dict[str, object] = {"replicas": replicas, "scaling": scaling}
     if start_s is not None:
         changes["start_s"] = start_s
-    return scenario.model_copy(update={"groups": (Group.model_validate(first.model_copy(update=changes)), *others)})
+    return scenario.model_copy(update={"groups": (first.model_copy(update=changes), *others)})
 
 
 def with_rate(scenario: Scenario, per_hour: float) -> Scenario:

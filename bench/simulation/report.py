@@ -43,7 +43,11 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True)
 class FlowReport:
-    """What became of the requests of one flow. `p95_runs_s` is the least and the greatest p95 of the single runs."""
+    """What became of the requests of one flow.
+
+    `p95_runs_s` is the least and the greatest p95 of the single runs, and `wasted_s` the time on devices that was lost
+    with what was handed back.
+    """
 
     flow: str
     waited: Spread
@@ -51,6 +55,7 @@ class FlowReport:
     p95_runs_s: tuple[float, float]
     held: int
     handed_back: int
+    wasted_s: float
     unfinished: int
 
 
@@ -122,6 +127,7 @@ def _flow(name: str, runs: Sequence[Run], warm_up: float) -> FlowReport:
         p95_runs_s=(min(p95), max(p95)),
         held=sum(request.held for request in every),
         handed_back=sum(request.handed_back for request in every),
+        wasted_s=sum(request.wasted_s for request in every),
         unfinished=sum(request.ended_s is None for request in every),
     )
 

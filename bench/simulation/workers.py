@@ -166,11 +166,6 @@ class Pool:
                 hall.env.process(self._polled(rules, autoscaler))
             hall.env.process(self._synced(rules, autoscaler))
 
-    @property
-    def replicas(self) -> int:
-        """How many there are to be."""
-        return self._wanted
-
     def resize(self, replicas: int, *, start_s: float | None = None) -> None:
         """Start workers, or stop some: those that are not ready yet first, then the newest, as a ReplicaSet does."""
         for _ in range(replicas - self._wanted):

@@ -78,6 +78,29 @@ def test_what_cannot_be_simulated_is_refused_by_field(
     assert problem in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["gpus", "--wait", "0"], "argument --wait: must be at least 1, not 0"),
+        (["run", "--runs", "0"], "argument --runs: must be at least 1, not 0"),
+        (["scaling", "--scaling", "nowhere.yaml"], "argument --scaling: nowhere.yaml"),
+        (["run", "--low-share", "2"], "low-share: must be from 0 to 1, not 2"),
+        (["run", "--running", "0"], "argument --running: must be at least 1, not 0"),
+        (["gpus", "--per-hour", "10", "-3"], "argument --per-hour: must be above 0, not -3"),
+        (["run", "--times", "tpu"], "times: must be one of h100"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_by_name(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str
+) -> None:
+    try:
+        status = capacity.main(arguments)
+    except SystemExit as ended:  # argparse's way
+        status = int(str(ended.code))
+    assert status == 2
+    assert problem in capsys.readouterr().err
+
+
 def test_times_come_from_what_bench_gpu_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "gpu.json"
     note = "prepare 0.50, denoise 40.00, decode 4.00, interpolate 1.50, encode 2.00"
