@@ -82,8 +82,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(brokers: Literal[1, 3]) -> AsyncIterator[Bench]:
-    """Engines and a service, without workers."""
+async def running(brokers: Literal[1, 3], **changes: object) -> AsyncIterator[Bench]:
+    """Engines and a service, without workers; `changes` are settings of both."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cogreel-bench-")))
         nats = servers_in(folder, brokers)
@@ -103,6 +103,7 @@ async def running(brokers: Literal[1, 3]) -> AsyncIterator[Bench]:
                 "log_level": "warning",
                 "worker_grace_s": 1.0,
             }
+            | changes
         )
         broker = await stack.enter_async_context(Broker(settings.broker("bench")))
         await ensure_streams(broker)
