@@ -27,6 +27,10 @@ pytestmark = pytest.mark.other_languages
 
 SMALL = ("--size", "64x64")
 
+# Each library has its own way to write a code.
+INVALID = ("InvalidArgument", "INVALID_ARGUMENT")
+UNAVAILABLE = ("Unavailable", "UNAVAILABLE")
+
 
 async def service_pid(tree: Tree) -> int:
     """The service's process; after an earlier one has been ended, the ready file is a little late to name it."""
@@ -82,9 +86,9 @@ async def test_states_steps_and_log_lines_are_shown_in_order(tour: Tour, tree: T
 
 
 async def test_a_refusal_is_shown_with_its_reason_and_each_field(tour: Tour) -> None:
-    assert tour.run.lines[:5] == [
-        "A submission that is refused:",
-        "InvalidArgument: text_to_video.prompt: must not be blank (and 1 more)",
+    assert tour.run.lines[0] == "A submission that is refused:"
+    assert tour.run.lines[1] in {f"{code}: text_to_video.prompt: must not be blank (and 1 more)" for code in INVALID}
+    assert tour.run.lines[2:5] == [
         "reason INVALID_INPUT",
         "field text_to_video.prompt: must not be blank",
         "field text_to_video.num_inference_steps: must be greater than or equal to 1 and less than or equal to 50",
@@ -116,7 +120,7 @@ async def test_a_watch_goes_on_from_its_cursor_when_the_service_is(
     retries = run.with_prefix("trying again in ")
     assert retries
     if how == signal.SIGTERM:
-        assert "Unavailable" in retries[0]
+        assert any(code in retries[0] for code in UNAVAILABLE)
         assert "reason SHUTTING_DOWN; try again after 0.1 s" in retries[0]
 
 
