@@ -232,6 +232,7 @@ def build() -> None:
     install_node_packages(EXAMPLES / "node")
     build_typescript()
     build_go()
+    build_ruby()
 
 
 def build_typescript() -> None:
@@ -249,6 +250,12 @@ def build_go() -> None:
     if sum(file.stat().st_size for file in GO_CACHE.rglob("*") if file.is_file()) > GO_CACHE_MAX_BYTES:
         _remove(GO_CACHE)
     _run([str(folder / "build.sh")], folder, {"GOCACHE": str(GO_CACHE)})
+
+
+def build_ruby() -> None:
+    """Generate stubs for the caller in Ruby."""
+    _remove(EXAMPLES / "ruby/gen")
+    ruby_stubs(EXAMPLES / "ruby/gen")
 
 
 def _remove(*folders: Path) -> None:

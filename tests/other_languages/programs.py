@@ -78,6 +78,13 @@ PROGRAMS = [
         ("node", _in_examples("node/first_video.js")),
         "first_video.js",
     ),
+    Program(
+        "ruby",
+        ("ruby", _in_examples("ruby/main.rb")),
+        "gen/cogreel",
+        ("ruby", _in_examples("ruby/first_video.rb")),
+        "first_video.rb",
+    ),
 ]
 
 
