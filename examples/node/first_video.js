@@ -5,7 +5,7 @@ import { retrying } from "./src/retry.js";
 import { watch } from "./src/watch.js";
 
 const { queue } = connect(process.env.COGREEL_ADDRESS, process.env.COGREEL_API_KEY);
-const textToVideo = { prompt: "A lighthouse at dusk", numInferenceSteps: 20 };
+const textToVideo = { prompt: "A lighthouse at dusk" };
 const { requestId } = await retrying(queue, "submit", { textToVideo, idempotencyKey: crypto.randomUUID() });
 for await (const { progress } of watch(queue, requestId)) {
   if (progress) console.log(progress.stage, progress.step, "of", progress.total);

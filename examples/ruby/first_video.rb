@@ -5,7 +5,7 @@ require_relative "lib/files"
 require_relative "lib/watch"
 
 queue = Connection.new(ENV.fetch("COGREEL_ADDRESS"), ENV.fetch("COGREEL_API_KEY")).queue
-input = Cogreel::V1::TextToVideoInput.new(prompt: "A lighthouse at dusk", num_inference_steps: 20)
+input = Cogreel::V1::TextToVideoInput.new(prompt: "A lighthouse at dusk")
 submission = Cogreel::V1::SubmitRequest.new(text_to_video: input, idempotency_key: SecureRandom.uuid)
 id = Retries.of { |deadline| queue.submit(submission, deadline: deadline) }.request_id
 watch(queue, id) do |event|

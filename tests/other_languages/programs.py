@@ -78,6 +78,14 @@ PROGRAMS = [
         ("node", _in_examples("node/first_video.js")),
         "first_video.js",
     ),
+    Program("cpp", (_in_examples("cpp/caller"),), "caller", (_in_examples("cpp/first_video"),), "first_video.cpp"),
+    Program(
+        "java",
+        ("java", "-jar", _in_examples("java/caller.jar")),
+        "caller.jar",
+        ("java", "-cp", _in_examples("java/caller.jar"), "cogreel.example.FirstVideo"),
+        "src/cogreel/example/FirstVideo.java",
+    ),
     Program(
         "ruby",
         ("ruby", _in_examples("ruby/main.rb")),

@@ -23,7 +23,7 @@ async def test_a_first_video_is_made(program: Program, tree: Tree, tmp_path: Pat
         assert await run.ends() == 0
     assert (tmp_path / "lighthouse.mp4").read_bytes()[4:8] == b"ftyp"
     steps = [line.partition("DENOISE")[2] for line in run.lines if "DENOISE" in line]
-    assert steps == [f" {step} of 20" for step in range(21)]
+    assert steps == [f" {step} of 50" for step in range(51)]
 
 
 @each

@@ -34,9 +34,11 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
             "google/rpc/error_details_pb.ts",
         ),
         ("go", "cogreel/v1/queue_grpc.pb.go", "buf/validate/validate.pb.go", None),
+        ("cpp", "cogreel/v1/queue.grpc.pb.h", None, "google/rpc/error_details.pb.h"),
+        ("java", "cogreel/v1/QueueServiceGrpc.java", None, "com/google/rpc/RetryInfo.java"),
         ("ruby", "cogreel/v1/queue_services_pb.rb", None, None),
     ],
-    ids=["python", "typescript", "go", "ruby"],
+    ids=["python", "typescript", "go", "cpp", "java", "ruby"],
 )
 def test_stubs_are_written_with_what_they_import(
     tmp_path: Path, language: str, queue: str, rules: str | None, details: str | None
