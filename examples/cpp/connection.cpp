@@ -18,8 +18,8 @@ Connection::Connection(std::string address, const std::string& api_key) : author
   const bool tls = strip(address, "https://");
   strip(address, "http://");
   grpc::ChannelArguments options;
-  // A watch may be quiet for long. Pings find a dead connection in 15 s; without them nothing does. Unless told
-  // otherwise the library stops after two pings without data between them.
+  // A watch may be quiet for long. Pings find a dead connection in 15 s; without them nothing does. By default the
+  // library sends only two of them without data of its own in between.
   options.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
   options.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
   options.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);

@@ -10,8 +10,8 @@ class Connection
   MAX_MESSAGE_BYTES = 32 << 20 # what the service sends and takes: files may travel inline
 
   OPTIONS = {
-    # A watch may be quiet for long. Pings find a dead connection in 15 s; without them nothing does. Unless told
-    # otherwise the library stops after two pings without data between them.
+    # A watch may be quiet for long. Pings find a dead connection in 15 s; without them nothing does. By default the
+    # library sends only two of them without data of its own in between.
     "grpc.keepalive_time_ms" => 10_000,
     "grpc.keepalive_timeout_ms" => 5_000,
     "grpc.http2.max_pings_without_data" => 0,
