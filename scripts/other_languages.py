@@ -58,6 +58,8 @@ LIBRARIES = {
         f"{JARS}/protobuf.jar": "libprotobuf-java",
         f"{JARS}/grpc-netty.jar": "libgrpc-java",
         f"{JARS}/netty-all.jar": "libnetty-java",
+        f"{JARS}/netty-tcnative.jar": "libnetty-tcnative-java",
+        "/usr/share/doc/libnetty-tcnative-jni": "libnetty-tcnative-jni",
         f"{JARS}/perfmark-api.jar": "libperfmark-java",
         f"{JARS}/guava.jar": "libguava-java",
         f"{JARS}/proto-google-common-protos.jar": "libgoogle-common-protos-java",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,26 +33,26 @@ class Program:
         assert built.exists(), f"{built} has not been built: run make test-clients"
 
     @asynccontextmanager
-    async def running(self, address: str, api_key: str, *arguments: str) -> AsyncIterator[Run]:
+    async def running(self, address: str, api_key: str, *arguments: str, **environment: str) -> AsyncIterator[Run]:
         """Run it against a service; it is stopped at the end of the block."""
-        async with _running((*self.command, *arguments), address, api_key) as run:
+        async with _running((*self.command, *arguments), address, api_key, None, environment) as run:
             yield run
 
     @asynccontextmanager
     async def making_a_first_video(self, address: str, api_key: str, folder: Path) -> AsyncIterator[Run]:
         """Run the short program in a folder, likewise."""
-        async with _running(self.first_video, address, api_key, folder) as run:
+        async with _running(self.first_video, address, api_key, folder, {}) as run:
             yield run
 
 
 @asynccontextmanager
 async def _running(
-    command: tuple[str, ...], address: str, api_key: str, folder: Path | None = None
+    command: tuple[str, ...], address: str, api_key: str, folder: Path | None, environment: Mapping[str, str]
 ) -> AsyncIterator[Run]:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
-        env=os.environ | {"COGREEL_ADDRESS": address, "COGREEL_API_KEY": api_key},
+        env={**os.environ, **environment, "COGREEL_ADDRESS": address, "COGREEL_API_KEY": api_key},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

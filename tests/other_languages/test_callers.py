@@ -22,6 +22,7 @@ from tests.client.scripted_service import Refuse, ScriptedService
 from tests.deployment import eventually, fetch
 from tests.end_to_end.tree import Tree
 from tests.other_languages.programs import Program, Run
+from tests.other_languages.trust import Trust
 
 pytestmark = pytest.mark.other_languages
 
@@ -129,6 +130,19 @@ async def test_a_wrong_key_ends_it_with_the_reason(program: Program, tree: Tree)
         assert await run.ends() == 1
     assert "reason UNAUTHENTICATED" in run.lines
     assert not run.request_ids
+
+
+async def test_an_https_address_is_called_by_tls(program: Program, trust: Trust) -> None:
+    service = ScriptedService()
+    service.answer("Submit", Refuse(StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"))
+    service.start(trust.server_credentials())
+    try:
+        async with program.running(f"https://{service.address}", "any", "a lighthouse", **trust.environment) as run:
+            assert await run.ends() == 1
+    finally:
+        service.stop()
+    assert "reason UNAUTHENTICATED" in run.lines
+    assert service.authorizations == ["Bearer any"]
 
 
 async def test_a_submission_is_repeated_with_its_own_key(program: Program) -> None:
