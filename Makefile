@@ -101,7 +101,7 @@ format: $(INSTALLED) ## Format Python and proto files.
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/buf format proto -w
 
-stubs: $(INSTALLED) ## Generate stubs from proto/. LANG=python|typescript|go OUT=folder
+stubs: $(INSTALLED) ## Generate stubs from proto/. LANG=python|typescript|go|cpp|java|ruby OUT=folder
 	$(BIN)/python scripts/$(STUBS)$(if $(findstring command line,$(origin OUT)), --out '$(OUT)')
 
 baseline: $(INSTALLED) ## Take the present contract as what later changes must not break.
@@ -109,4 +109,5 @@ baseline: $(INSTALLED) ## Take the present contract as what later changes must n
 
 clean: ## Remove what make has made, but for the downloads in .cache.
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
-	rm -rf $(addprefix examples/,typescript/node_modules typescript/gen typescript/dist go/gen go/caller) tests/published_clients/node_modules
+	rm -rf $(addprefix examples/,typescript/node_modules typescript/gen typescript/dist go/gen go/caller node/node_modules) tests/published_clients/node_modules
+	rm -rf $(addprefix examples/,cpp/gen cpp/build cpp/caller cpp/first_video java/gen java/build java/caller.jar ruby/gen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,33 +20,79 @@ class Program:
 
     language: str
     command: tuple[str, ...]
+    built: str  # what lies in its folder then
+    first_video: tuple[str, ...] = ()  # the short program that its page begins with
+    first_source: str = ""  # and where its source lies
+
+    def __str__(self) -> str:
+        return self.language
 
     def require(self) -> None:
         """Fail with what to do if it has not been built."""
-        built = Path(self.command[-1])
+        built = EXAMPLES / self.language / self.built
         assert built.exists(), f"{built} has not been built: run make test-clients"
 
     @asynccontextmanager
-    async def running(self, address: str, api_key: str, *arguments: str) -> AsyncIterator[Run]:
+    async def running(self, address: str, api_key: str, *arguments: str, **environment: str) -> AsyncIterator[Run]:
         """Run it against a service; it is stopped at the end of the block."""
-        process = await asyncio.create_subprocess_exec(
-            *self.command,
-            *arguments,
-            env=os.environ | {"COGREEL_ADDRESS": address, "COGREEL_API_KEY": api_key},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            yield Run(process)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        async with _running((*self.command, *arguments), address, api_key, None, environment) as run:
+            yield run
+
+    @asynccontextmanager
+    async def making_a_first_video(self, address: str, api_key: str, folder: Path) -> AsyncIterator[Run]:
+        """Run the short program in a folder, likewise."""
+        async with _running(self.first_video, address, api_key, folder, {}) as run:
+            yield run
+
+
+@asynccontextmanager
+async def _running(
+    command: tuple[str, ...], address: str, api_key: str, folder: Path | None, environment: Mapping[str, str]
+) -> AsyncIterator[Run]:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=folder,
+        env={**os.environ, **environment, "COGREEL_ADDRESS": address, "COGREEL_API_KEY": api_key},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        yield Run(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _in_examples(path: str) -> str:
+    return str(EXAMPLES / path)
 
 
 PROGRAMS = [
-    Program("typescript", ("node", str(EXAMPLES / "typescript/dist/src/main.js"))),
-    Program("go", (str(EXAMPLES / "go/caller"),)),
+    Program("typescript", ("node", _in_examples("typescript/dist/src/main.js")), "dist/src/main.js"),
+    Program("go", (_in_examples("go/caller"),), "caller"),
+    Program(
+        "node",
+        ("node", _in_examples("node/src/main.js")),
+        "node_modules/.installed",
+        ("node", _in_examples("node/first_video.js")),
+        "first_video.js",
+    ),
+    Program("cpp", (_in_examples("cpp/caller"),), "caller", (_in_examples("cpp/first_video"),), "first_video.cpp"),
+    Program(
+        "java",
+        ("java", "-jar", _in_examples("java/caller.jar")),
+        "caller.jar",
+        ("java", "-cp", _in_examples("java/caller.jar"), "cogreel.example.FirstVideo"),
+        "src/cogreel/example/FirstVideo.java",
+    ),
+    Program(
+        "ruby",
+        ("ruby", _in_examples("ruby/main.rb")),
+        "gen/cogreel",
+        ("ruby", _in_examples("ruby/first_video.rb")),
+        "first_video.rb",
+    ),
 ]
 
 

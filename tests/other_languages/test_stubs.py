@@ -24,7 +24,7 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize(
-    ("language", "queue", "rules", "details"),
+    ("language", "queue", "rules", "details"),  # those two that come with them
     [
         ("python", "cogreel/v1/queue_pb2_grpc.py", "buf/validate/validate_pb2.py", None),
         (
@@ -34,16 +34,20 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
             "google/rpc/error_details_pb.ts",
         ),
         ("go", "cogreel/v1/queue_grpc.pb.go", "buf/validate/validate.pb.go", None),
+        ("cpp", "cogreel/v1/queue.grpc.pb.h", None, "google/rpc/error_details.pb.h"),
+        ("java", "cogreel/v1/QueueServiceGrpc.java", None, "com/google/rpc/RetryInfo.java"),
+        ("ruby", "cogreel/v1/queue_services_pb.rb", None, None),
     ],
-    ids=["python", "typescript", "go"],
+    ids=["python", "typescript", "go", "cpp", "java", "ruby"],
 )
 def test_stubs_are_written_with_what_they_import(
-    tmp_path: Path, language: str, queue: str, rules: str, details: str | None
+    tmp_path: Path, language: str, queue: str, rules: str | None, details: str | None
 ) -> None:
     made = make(f"LANG={language}", f"OUT={tmp_path}")
     assert made.returncode == 0, made.stderr
     assert "WatchStatus" in (tmp_path / queue).read_text()
-    assert (tmp_path / rules).is_file()
+    assert (tmp_path / "buf").exists() == (rules is not None)
+    assert rules is None or (tmp_path / rules).is_file()
     if details is not None:
         assert "RetryInfo" in (tmp_path / details).read_text()
     assert not list(tmp_path.rglob("*record*")), "the application's own record is nobody else's"
@@ -53,7 +57,7 @@ def test_a_language_without_a_generator_is_refused_with_those_that_have_one() ->
     made = make("LANG=cobol")
     assert made.returncode != 0
     assert "'cobol'" in made.stderr
-    assert "python, typescript or go" in made.stderr
+    assert "python, typescript, go, cpp, java, ruby" in made.stderr
 
 
 def test_the_locale_of_the_environment_is_no_language_and_a_language_is_no_locale(tmp_path: Path) -> None:
