@@ -13,7 +13,7 @@ import cogreel
 from cogreel import CogReelError
 from cogreel.v1.queue_pb2 import FailureReason
 
-from gateway.answers import Problem, RefusalError, invalid, not_found, refusal
+from gateway.answers import Problem, RefusalError, UpstreamFailedError, invalid, not_found, refusal
 from gateway.fields import place_of, problem_of
 
 CANCELLED = "client_cancelled"
@@ -78,11 +78,11 @@ def refusal_of(error: CogReelError, body: Mapping[str, object] | None = None) ->
         case cogreel.UnimplementedError():
             return refusal(501, error.message)
         case cogreel.UnavailableError():
-            return refusal(
-                503, "The service is out of reach; try again.", "runner_connection_error", _retry_after(error)
-            )
+            detail = "The service is out of reach; try again."
+            refused = refusal(503, detail, "runner_connection_error", _retry_after(error))
+            return UpstreamFailedError("service", refused)
         case _:
-            return refusal(500, error.message, "internal_error")
+            return UpstreamFailedError("service", refusal(500, error.message, "internal_error"))
 
 
 def _failed(error: cogreel.RequestFailedError) -> RefusalError:

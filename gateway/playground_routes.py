@@ -21,6 +21,7 @@ from gateway.access import client_of
 from gateway.answers import not_found, refusal
 from gateway.context import context_of
 from gateway.queue_routes import about, request_id_of
+from gateway.store import store_out_of_reach
 
 _PAGE = "page.html"
 _TYPES = {
@@ -97,9 +98,11 @@ async def video(request: Request) -> Response:
     try:
         fetched = await context_of(request).store.get(found.url)
     except HTTPError as error:
-        raise refusal(503, "The store is out of reach; try again.") from error
+        raise store_out_of_reach() from error
     if fetched.status_code != 200:
         await fetched.aclose()
+        if fetched.status_code >= 500:
+            raise store_out_of_reach()
         raise not_found("The video is no longer there.")
     headers = {
         "content-disposition": f"attachment; filename*=UTF-8''{quote(found.file_name or 'video.mp4', safe='')}",

@@ -71,9 +71,11 @@ async def accept(request: Request) -> tuple[Submission, SubmitResponse]:
         detail = f"{endpoint.waiting} requests wait, which is more than fal_max_queue_length allows."
         raise refusal(429, detail, headers={"retry-after": "1"})
     try:
-        return submission, await submit(client, submission)
+        response = await submit(client, submission)
     except CogReelError as error:
         raise refusal_of(error, body) from error
+    request.state.request_id = response.request_id
+    return submission, response
 
 
 async def read_status(request: Request) -> Response:

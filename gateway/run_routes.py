@@ -38,13 +38,13 @@ async def run(request: Request) -> Response:
     client = client_of(request)
     submission, response = await accept(request)
     request_id = response.request_id
-    request.state.request_id = request_id
     ended = asyncio.create_task(_ended(client, request_id), name="run: the request")
     left = asyncio.create_task(_left(request), name="run: the caller")
     stopping = asyncio.create_task(context_of(request).stopping.wait(), name="run: the gateway")
     waiting = {ended, left, stopping}
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        with context_of(request).metrics.waiting("run"):
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if left.done() and not ended.done():
             if not (submission.has_seed or submission.idempotency_key):
                 await _abandon(client, request_id)

@@ -178,6 +178,17 @@ def test_services_monitors_budgets_and_policies_select_pods_and_ports_that_exist
                 assert "namespaceSelector" in peer or selected(peer["podSelector"])
 
 
+def test_whatever_serves_metrics_is_scraped_and_open_to_prometheus() -> None:
+    served = {name for name in pods("production") if "COGREEL_METRICS_LISTEN" in settings_of("production", name)}
+    assert served == {"cogreel-service", "cogreel-gateway", "cogreel-worker"}
+    policy = of_kind("production", "NetworkPolicy")["metrics"]["spec"]["podSelector"]
+    for name in served:
+        labels = pods("production")[name]["metadata"]["labels"]
+        monitors = of_kind("production", "PodMonitor").values()
+        assert any(matches(monitor["spec"]["selector"], labels) for monitor in monitors), name
+        assert matches(policy, labels), name
+
+
 @pytest.mark.parametrize("overlay", overlays())
 def test_nothing_is_let_in_or_out_that_no_policy_names(overlay: str) -> None:
     deny = of_kind(overlay, "NetworkPolicy")["deny-all"]["spec"]

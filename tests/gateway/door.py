@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 from httpx2 import AsyncClient, Response
 
+from gateway.metrics import GatewayMetrics
 from gateway.server import serving
 from gateway.settings import GatewaySettings
 from jobs.keys import create_key
@@ -90,12 +91,16 @@ async def caller(url: str, api_key: str) -> AsyncIterator[AsyncClient]:
 
 
 @asynccontextmanager
-async def door_of(deployment: Deployment, settings: GatewaySettings = GatewaySettings()) -> AsyncIterator[Door]:  # noqa: B008 - frozen
+async def door_of(
+    deployment: Deployment,
+    settings: GatewaySettings = GatewaySettings(),  # noqa: B008 - frozen
+    metrics: GatewayMetrics | None = None,
+) -> AsyncIterator[Door]:
     """A gateway with a service behind it, and someone new before it."""
     service_port = await deployment.service()
     served = replace(settings, service=f"127.0.0.1:{service_port}", listen="127.0.0.1:0")
     _, api_key = await create_key(deployment.broker, f"tenant of {deployment.endpoint}")
-    async with serving(served) as port, caller(f"http://127.0.0.1:{port}", api_key) as http:
+    async with serving(served, metrics) as port, caller(f"http://127.0.0.1:{port}", api_key) as http:
         yield Door(http, f"http://127.0.0.1:{port}", api_key, deployment.endpoint, deployment, service_port)
 
 
