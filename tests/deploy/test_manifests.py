@@ -190,6 +190,16 @@ def test_whatever_serves_metrics_is_scraped_and_open_to_prometheus() -> None:
 
 
 @pytest.mark.parametrize("overlay", overlays())
+def test_webhooks_get_out_of_the_service_to_public_addresses_alone(overlay: str) -> None:
+    policy = of_kind(overlay, "NetworkPolicy")["service-webhooks"]["spec"]
+    assert matches(policy["podSelector"], pods(overlay)["cogreel-service"]["metadata"]["labels"])
+    [rule] = policy["egress"]
+    [to] = rule["to"]
+    assert {"10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16"} <= set(to["ipBlock"]["except"])
+    assert [port["port"] for port in rule["ports"]] == [443, 80]
+
+
+@pytest.mark.parametrize("overlay", overlays())
 def test_nothing_is_let_in_or_out_that_no_policy_names(overlay: str) -> None:
     deny = of_kind(overlay, "NetworkPolicy")["deny-all"]["spec"]
     assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
