@@ -1,4 +1,8 @@
-"""The queue: submit, status, result, cancel. Submissions name the whole endpoint, the others may name its app only."""
+"""The queue: submit, status, result, cancel.
+
+Submissions name the whole endpoint. For all else the published clients name its app only, and callers by hand may name
+the whole there too: a request is found under these two paths and under no other.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import uuid
 from functools import partial
 
 from cogreel import CogReelError
-from cogreel.v1.queue_pb2 import SubmitResponse
+from cogreel.v1.queue_pb2 import RequestStatus, SubmitResponse
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -18,7 +22,7 @@ from gateway.bodies import json_object, read_body
 from gateway.context import context_of, origin_of
 from gateway.errors import refusal_of
 from gateway.own_files import at_the_store
-from gateway.presentation import RequestUrls, is_over, result_json, status_json
+from gateway.presentation import RequestUrls, app_of, is_over, result_json, status_json
 from gateway.repeats import submit
 from gateway.submission import Submission, read_submission
 
@@ -83,6 +87,7 @@ async def read_status(request: Request) -> Response:
     request_id = request_id_of(request)
     with_logs = wants_logs(request)
     found = await client_of(request).status(request_id, with_logs=with_logs)
+    check_place(request, found.status)
     body = status_json(found.status, urls_of(request), found.logs if with_logs else None)
     return answer(body, 200 if is_over(found.status) else 202, about(request_id))
 
@@ -90,13 +95,17 @@ async def read_status(request: Request) -> Response:
 async def read_result(request: Request) -> Response:
     """The output of a completed request, or the error of one that has failed."""
     request_id = request_id_of(request)
-    return answer(result_json(await client_of(request).result(request_id)), headers=about(request_id))
+    client = client_of(request)
+    check_place(request, (await client.status(request_id)).status)
+    return answer(result_json(await client.result(request_id)), headers=about(request_id))
 
 
 async def cancel(request: Request) -> Response:
     """Cancel a request."""
     request_id = request_id_of(request)
-    await client_of(request).cancel(request_id)
+    client = client_of(request)
+    check_place(request, (await client.status(request_id)).status)
+    await client.cancel(request_id)
     return answer({"status": "CANCELLATION_REQUESTED"}, 202, about(request_id))
 
 
@@ -113,6 +122,17 @@ def request_id_of(request: Request) -> str:
         raise not_found(f"There is no request {given[:64]!r}.") from error
     request.state.request_id = request_id
     return request_id
+
+
+def check_place(request: Request, status: RequestStatus) -> None:
+    """Return if a request is one of the endpoint that its path names.
+
+    Raises:
+        RefusalError: it is another endpoint's, and is not found here.
+    """
+    named: str = request.path_params["endpoint"]
+    if named not in {status.endpoint, app_of(status.endpoint)}:
+        raise not_found(f"There is no request {status.request_id} of {named}.")
 
 
 def urls_of(request: Request) -> RequestUrls:

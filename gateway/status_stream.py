@@ -25,7 +25,7 @@ from gateway.answers import UpstreamFailedError
 from gateway.context import Context, context_of
 from gateway.errors import refusal_of
 from gateway.presentation import RequestUrls, is_over, status_json
-from gateway.queue_routes import about, request_id_of, urls_of, wants_logs
+from gateway.queue_routes import about, check_place, request_id_of, urls_of, wants_logs
 
 _T = TypeVar("_T")
 _COMMENT = b": still here\n\n"
@@ -46,6 +46,7 @@ async def stream_status(request: Request) -> Response:
     token = request.query_params.get("fal_jwt_token")
     client = client_of_token(request, token, FOR_STREAMS) if token else client_of(request)
     first = (await client.status(request_id)).status  # what is wrong must be said before the stream begins
+    check_place(request, first)
     view = _View(urls_of(request), with_logs=wants_logs(request), status=first)
     context = context_of(request)
     return _EventStream(context, _events(client, request_id, view, context), about(request_id))

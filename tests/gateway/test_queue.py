@@ -98,6 +98,26 @@ async def test_a_request_that_is_not_there_is_not_found_on_any_route(shared_door
         assert (answer.status_code, answer.json()["status"]) == (404, "NOT_FOUND")
 
 
+async def test_a_request_is_found_under_its_app_and_its_endpoint_and_under_no_other(shared_door: Door) -> None:
+    endpoint = f"{shared_door.endpoint}/image"
+    submitted = await shared_door.submit(endpoint=endpoint, image_url="https://images.example/a.png")
+    request_id = submitted.json()["request_id"]
+    for app in (shared_door.endpoint, endpoint):
+        assert (await shared_door.http.get(f"/{app}/requests/{request_id}/status")).status_code == 202
+        assert (await shared_door.http.get(f"/{app}/requests/{request_id}")).status_code == 400
+    for other in (f"{shared_door.endpoint}/video", "fal-ai/another", shared_door.endpoint.partition("/")[0]):
+        request = f"/{other}/requests/{request_id}"
+        for answer in (
+            await shared_door.http.get(f"{request}/status"),
+            await shared_door.http.get(f"{request}/status/stream"),
+            await shared_door.http.get(request),
+            await shared_door.http.put(f"{request}/cancel"),
+        ):
+            assert (answer.status_code, answer.json()["status"]) == (404, "NOT_FOUND")
+            assert answer.headers["x-fal-request-id"] == request_id
+    assert (await shared_door.status(request_id)).json()["status"] == "IN_QUEUE"
+
+
 async def test_another_tenants_request_is_not_found(shared_door: Door) -> None:
     request_id = await shared_door.submitted()
     async with shared_door.stranger() as stranger:
