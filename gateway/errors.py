@@ -7,43 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import cogreel
 from cogreel import CogReelError
-from cogreel.v1.queue_pb2 import FailureReason
+from cogreel.v1.queue_pb2 import Failure, FailureReason
 
 from gateway.answers import Problem, RefusalError, UpstreamFailedError, invalid, not_found, refusal
-from gateway.fields import place_of, problem_of
+from gateway.fields import problem_of
+from hosted.failures import CANCELLED, Ending, ending_of
 
-CANCELLED = "client_cancelled"
 NOT_FINISHED = "Request is still in progress"  # the words of the hosted API
 _TIMEOUT_TYPE = {"x-fal-request-timeout-type": "user"}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a failed request is answered: the status, and the word for its kind."""
-
-    status: int
-    error_type: str
-
-
-_OUTCOMES: Mapping[int, Outcome] = {
-    FailureReason.FAILURE_REASON_INVALID_INPUT: Outcome(422, "value_error"),
-    FailureReason.FAILURE_REASON_INPUT_UNAVAILABLE: Outcome(422, "file_download_error"),
-    FailureReason.FAILURE_REASON_START_TIMEOUT: Outcome(504, "request_timeout"),
-    FailureReason.FAILURE_REASON_LEASE_LOST: Outcome(500, "runner_disconnected"),
-    FailureReason.FAILURE_REASON_DEVICE: Outcome(500, "runner_server_error"),
-}
-_FAULT = Outcome(500, "internal_error")
-
-
-def outcome_of(reason: int, field: str = "") -> Outcome:
-    """How a failure with this reason is answered; `field` is the input at fault, if one is."""
-    if reason == FailureReason.FAILURE_REASON_INVALID_INPUT and place_of(field)[-1] == "image_url":
-        return Outcome(422, "image_load_error")
-    return _OUTCOMES.get(reason, _FAULT)
 
 
 def refusal_of(error: CogReelError, body: Mapping[str, object] | None = None) -> RefusalError:  # noqa: C901, PLR0911, PLR0912 - one flat table is the point
@@ -66,7 +40,7 @@ def refusal_of(error: CogReelError, body: Mapping[str, object] | None = None) ->
         case cogreel.RequestFailedError():
             return _failed(error)
         case cogreel.RequestCancelledError():
-            return refusal(499, error.message, CANCELLED)
+            return _ended(CANCELLED)
         case cogreel.AlreadyFinishedError():
             return RefusalError(400, {"status": "ALREADY_COMPLETED", "detail": error.message})
         case cogreel.LimitExceededError() if error.limit == "max_upload_bytes":
@@ -86,18 +60,18 @@ def refusal_of(error: CogReelError, body: Mapping[str, object] | None = None) ->
 
 
 def _failed(error: cogreel.RequestFailedError) -> RefusalError:
-    reason = dict(FailureReason.items()).get(f"FAILURE_REASON_{error.failure}", 0)
-    field = error.metadata.get("field", "")
-    outcome = outcome_of(reason, field)
-    if outcome.status == 422:
-        return invalid([Problem(place_of(field), error.message, outcome.error_type)])
-    headers = {"x-fal-retryable": "true"}
-    return refusal(
-        outcome.status,
-        error.message,
-        outcome.error_type,
-        headers | (_TIMEOUT_TYPE if outcome.error_type == "request_timeout" else {}),
-    )
+    reason = dict(FailureReason.items()).get(f"FAILURE_REASON_{error.failure}")
+    failure = Failure(message=error.message, field=error.metadata.get("field", ""))
+    if reason is not None:  # else one that only a newer service knows
+        failure.reason = reason
+    ending = ending_of(failure)
+    headers = {"x-fal-retryable": "false" if ending.place else "true"}
+    return _ended(ending, headers | (_TIMEOUT_TYPE if ending.error_type == "request_timeout" else {}))
+
+
+def _ended(ending: Ending, headers: Mapping[str, str] | None = None) -> RefusalError:
+    named = {} if ending.place else {"x-fal-error-type": ending.error_type}
+    return RefusalError(ending.status, ending.body(), {**named, **(headers or {})})
 
 
 def _whole(error: CogReelError) -> Problem:

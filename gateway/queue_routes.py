@@ -22,9 +22,10 @@ from gateway.bodies import json_object, read_body
 from gateway.context import context_of, origin_of
 from gateway.errors import refusal_of
 from gateway.own_files import at_the_store
-from gateway.presentation import RequestUrls, app_of, is_over, result_json, status_json
+from gateway.presentation import RequestUrls, app_of, is_over, status_json
 from gateway.repeats import submit
 from gateway.submission import Submission, read_submission
+from hosted.results import result_json
 
 _TRUE = frozenset({"1", "true", "yes"})
 _REQUEST = "/{endpoint:path}/requests/{request_id}"

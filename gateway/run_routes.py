@@ -14,8 +14,8 @@ from starlette.routing import BaseRoute, Route
 from gateway.access import client_of
 from gateway.answers import answer, refusal
 from gateway.context import context_of
-from gateway.presentation import result_json
 from gateway.queue_routes import about, accept
+from hosted.results import result_json
 
 _log = structlog.get_logger(__name__)
 
