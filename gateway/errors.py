@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import cogreel
 from cogreel import CogReelError
-from cogreel.v1.queue_pb2 import Failure, FailureReason
+from cogreel.v1.queue_pb2 import RequestState, RequestStatus
 
 from gateway.answers import Problem, RefusalError, UpstreamFailedError, invalid, not_found, refusal
 from gateway.fields import problem_of
@@ -35,12 +35,6 @@ def refusal_of(error: CogReelError, body: Mapping[str, object] | None = None) ->
             return not_found(error.message) if error.request_id else refusal(404, error.message)
         case cogreel.IdempotencyConflictError():
             return invalid([Problem(("header", "idempotency-key"), error.message, "idempotency_conflict")])
-        case cogreel.NotFinishedError():
-            return refusal(400, NOT_FINISHED, "bad_request")
-        case cogreel.RequestFailedError():
-            return _failed(error)
-        case cogreel.RequestCancelledError():
-            return _ended(CANCELLED)
         case cogreel.AlreadyFinishedError():
             return RefusalError(400, {"status": "ALREADY_COMPLETED", "detail": error.message})
         case cogreel.LimitExceededError() if error.limit == "max_upload_bytes":
@@ -59,14 +53,17 @@ def refusal_of(error: CogReelError, body: Mapping[str, object] | None = None) ->
             return UpstreamFailedError("service", refusal(500, error.message, "internal_error"))
 
 
-def _failed(error: cogreel.RequestFailedError) -> RefusalError:
-    reason = dict(FailureReason.items()).get(f"FAILURE_REASON_{error.failure}")
-    failure = Failure(message=error.message, field=error.metadata.get("field", ""))
-    if reason is not None:  # else one that only a newer service knows
-        failure.reason = reason
-    ending = ending_of(failure)
-    headers = {"x-fal-retryable": "false" if ending.place else "true"}
-    return _ended(ending, headers | (_TIMEOUT_TYPE if ending.error_type == "request_timeout" else {}))
+def no_result(status: RequestStatus) -> RefusalError:
+    """What whoever asks for its result is told of a request that has none, or none yet."""
+    match status.state:
+        case RequestState.REQUEST_STATE_CANCELLED:
+            return _ended(CANCELLED)
+        case RequestState.REQUEST_STATE_FAILED:
+            ending = ending_of(status.failure)
+            headers = {"x-fal-retryable": "false" if ending.place else "true"}
+            return _ended(ending, headers | (_TIMEOUT_TYPE if ending.error_type == "request_timeout" else {}))
+        case _:
+            return refusal(400, NOT_FINISHED, "bad_request")
 
 
 def _ended(ending: Ending, headers: Mapping[str, str] | None = None) -> RefusalError:

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 from gateway.access import client_of
 from gateway.answers import not_found, refusal
 from gateway.context import context_of
-from gateway.queue_routes import about, request_id_of
+from gateway.queue_routes import about, output_of, request_id_of
 from gateway.store import store_out_of_reach
 
 _PAGE = "page.html"
@@ -94,7 +94,8 @@ async def asset(request: Request) -> Response:
 async def video(request: Request) -> Response:
     """A finished video as a download: a page may neither read the store's answers nor name what it saves from there."""
     request_id = request_id_of(request)
-    found = (await client_of(request).result(request_id)).video
+    client = client_of(request)
+    found = (await output_of(client, (await client.status(request_id)).status)).video
     try:
         fetched = await context_of(request).store.get(found.url)
     except HTTPError as error:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import uuid
 from functools import partial
 
-from cogreel import CogReelError
-from cogreel.v1.queue_pb2 import RequestStatus, SubmitResponse
+from cogreel import AsyncCogReel, CogReelError
+from cogreel.v1.queue_pb2 import RequestState, RequestStatus, SubmitResponse
+from cogreel.v1.video_pb2 import VideoOutput
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -20,7 +21,7 @@ from gateway.answers import REQUEST_ID_HEADER, answer, not_found, refusal
 from gateway.backend import endpoint_named
 from gateway.bodies import json_object, read_body
 from gateway.context import context_of, origin_of
-from gateway.errors import refusal_of
+from gateway.errors import no_result, refusal_of
 from gateway.own_files import at_the_store
 from gateway.presentation import RequestUrls, app_of, is_over, status_json
 from gateway.repeats import submit
@@ -97,8 +98,9 @@ async def read_result(request: Request) -> Response:
     """The output of a completed request, or the error of one that has failed."""
     request_id = request_id_of(request)
     client = client_of(request)
-    check_place(request, (await client.status(request_id)).status)
-    return answer(result_json(await client.result(request_id)), headers=about(request_id))
+    status = (await client.status(request_id)).status
+    check_place(request, status)
+    return answer(result_json(await output_of(client, status)), headers=about(request_id))
 
 
 async def cancel(request: Request) -> Response:
@@ -108,6 +110,17 @@ async def cancel(request: Request) -> Response:
     check_place(request, (await client.status(request_id)).status)
     await client.cancel(request_id)
     return answer({"status": "CANCELLATION_REQUESTED"}, 202, about(request_id))
+
+
+async def output_of(client: AsyncCogReel, status: RequestStatus) -> VideoOutput:
+    """The output of a request that stands so, with a URL made for this.
+
+    Raises:
+        RefusalError: it has none, as the webhook and the status tell it too, or none yet.
+    """
+    if status.state != RequestState.REQUEST_STATE_COMPLETED:
+        raise no_result(status)
+    return await client.result(status.request_id)
 
 
 def request_id_of(request: Request) -> str:

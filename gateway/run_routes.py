@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from gateway.access import client_of
 from gateway.answers import answer, refusal
 from gateway.context import context_of
-from gateway.queue_routes import about, accept
+from gateway.queue_routes import about, accept, output_of
 from hosted.results import result_json
 
 _log = structlog.get_logger(__name__)
@@ -57,7 +57,8 @@ async def run(request: Request) -> Response:
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting)
-    return answer(result_json(await client.result(request_id)), headers=about(request_id))
+    status = (await client.status(request_id)).status
+    return answer(result_json(await output_of(client, status)), headers=about(request_id))
 
 
 async def _ended(client: AsyncCogReel, request_id: str) -> None:
