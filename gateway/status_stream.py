@@ -20,11 +20,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from gateway.access import FOR_STREAMS, client_of, client_of_token
+from gateway.access import client_of, client_of_stream_token
 from gateway.answers import UpstreamFailedError
 from gateway.context import Context, context_of
 from gateway.errors import refusal_of
-from gateway.presentation import RequestUrls, is_over, status_json
+from gateway.presentation import RequestUrls, app_of, is_over, status_json
 from gateway.queue_routes import about, check_place, request_id_of, urls_of, wants_logs
 
 _T = TypeVar("_T")
@@ -44,7 +44,8 @@ async def stream_status(request: Request) -> Response:
     """Stream the status of a request."""
     request_id = request_id_of(request)
     token = request.query_params.get("fal_jwt_token")
-    client = client_of_token(request, token, FOR_STREAMS) if token else client_of(request)
+    app = app_of(request.path_params["endpoint"]).rpartition("/")[2]
+    client = client_of_stream_token(request, token, app) if token else client_of(request)
     first = (await client.status(request_id)).status  # what is wrong must be said before the stream begins
     check_place(request, first)
     view = _View(urls_of(request), with_logs=wants_logs(request), status=first)

@@ -43,3 +43,18 @@ async def test_webhooks_and_answers_tell_of_an_end_without_a_result_in_the_same_
             assert receiver.told(number)["error"] == f"Invalid status code: {status}"
             assert receiver.told(number)["payload"] == answer.json()
             assert (await door.status(request_id)).json()["error_type"] == answer.json()["error_type"]
+
+
+async def test_a_finished_request_does_not_answer_for_a_repetition_that_wants_to_be_called(
+    deployment: Deployment,
+) -> None:
+    call_loopback(deployment)
+    async with Receiver() as receiver, door_of(deployment) as door:
+        await deployment.worker()
+        hook = f"?fal_webhook={receiver.url}"
+        first = await door.submitted(seed=3, query=hook)
+        await receiver.got(1)
+        second = await door.submitted(seed=3, query=hook)
+        assert second != first
+        await receiver.got(2)
+        assert [receiver.told(number)["request_id"] for number in range(2)] == [first, second]
