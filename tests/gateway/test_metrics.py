@@ -9,10 +9,12 @@ import httpx2
 import pytest
 from httpx2 import AsyncClient
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from gateway.metrics import GatewayMetrics
 from gateway.server import serving
 from gateway.settings import GatewaySettings
+from jobs.keys import create_key
 from tests.deployment import Deployment
 from tests.gateway.door import QUICK, caller, door_of
 from tests.waiting import until
@@ -88,3 +90,25 @@ async def test_a_service_that_is_away_counts_as_its_failure_and_a_wrong_key_does
             assert (await http.post("/fal-ai/cogvideox-5b", json=QUICK)).status_code == 503
         assert registry.get_sample_value(failures, {"upstream": "service"}) == 1
         assert registry.get_sample_value(failures, {"upstream": "store"}) == 0
+
+
+async def test_a_stream_whose_service_goes_away_is_broken_off_and_no_fault_of_the_gateway(
+    deployment: Deployment,
+) -> None:
+    registry = CollectorRegistry()
+    _, api_key = await create_key(deployment.broker, "someone who watches")
+    async with AsyncExitStack() as outliving:
+        async with deployment.service_running() as service_port:
+            settings = GatewaySettings(service=f"127.0.0.1:{service_port}", listen="127.0.0.1:0", call_timeout_s=0.3)
+            port = await outliving.enter_async_context(serving(settings, GatewayMetrics(registry)))
+            http = await outliving.enter_async_context(caller(f"http://127.0.0.1:{port}", api_key))
+            request_id = (await http.post(f"/{deployment.endpoint}", json=QUICK)).json()["request_id"]
+            path = f"/{deployment.endpoint}/requests/{request_id}/status/stream"
+            lines = (await outliving.enter_async_context(http.stream("GET", path))).aiter_lines()
+            await anext(lines)
+        with capture_logs() as logs, pytest.raises(httpx2.RemoteProtocolError):
+            async for _ in lines:
+                pass
+        await until(lambda: registry.get_sample_value("cogreel_http_streams_broken_off_total") == 1)
+        assert registry.get_sample_value("cogreel_http_upstream_failures_total", {"upstream": "service"}) == 1
+        assert not [line for line in logs if line["event"] == "http.fault"]
