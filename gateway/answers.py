@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from starlette.responses import Response
 
 REQUEST_ID_HEADER = "x-fal-request-id"
+
+Upstream = Literal["service", "store"]
+"""What the gateway calls itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,14 @@ class RefusalError(Exception):
     def answer(self) -> Response:
         """What is sent."""
         return answer(self.body, self.status, self.headers)
+
+
+class UpstreamFailedError(RefusalError):
+    """A call that is refused since what the gateway calls itself was out of reach or failed."""
+
+    def __init__(self, upstream: Upstream, error: RefusalError) -> None:
+        super().__init__(error.status, error.body, error.headers)
+        self.upstream: Upstream = upstream
 
 
 def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -11,11 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from gateway.answers import REQUEST_ID_HEADER, RefusalError, answer, refusal
-from gateway.context import Context
+from gateway.answers import REQUEST_ID_HEADER, RefusalError, UpstreamFailedError, answer, refusal
+from gateway.context import Context, context_of
 from gateway.envelope import CALL_ID_HEADER, Envelope
 from gateway.errors import refusal_of
 from gateway.hosts import HostedNames
+from gateway.metrics import noting_routes
 from gateway.openapi import openapi_routes
 from gateway.playground_routes import playground_routes
 from gateway.queue_routes import queue_routes, submit_route
@@ -61,7 +62,7 @@ def application(context: Context) -> ASGIApp:
     )
     app.state.context = context
     settings = context.settings
-    served: ASGIApp = HostedNames(app, proxy_api_key=settings.proxy_api_key)
+    served: ASGIApp = HostedNames(noting_routes(app), proxy_api_key=settings.proxy_api_key)
     if settings.cors_origins:
         served = CORSMiddleware(
             served,
@@ -70,7 +71,7 @@ def application(context: Context) -> ASGIApp:
             allow_headers=["*"],
             expose_headers=EXPOSED_HEADERS,
         )
-    return Envelope(served)
+    return Envelope(served, context.metrics)
 
 
 async def health(_request: Request) -> Response:
@@ -78,14 +79,16 @@ async def health(_request: Request) -> Response:
     return answer({"status": "ok"})
 
 
-async def _refused(_request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusalError)
+    if isinstance(error, UpstreamFailedError):
+        context_of(request).metrics.upstream_failed(error.upstream)
     return error.answer()
 
 
-async def _service_refused(_request: Request, error: Exception) -> Response:
+async def _service_refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, CogReelError)
-    return refusal_of(error).answer()
+    return await _refused(request, refusal_of(error))
 
 
 async def _unserved(_request: Request, error: Exception) -> Response:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from gateway.backend import Backend
+from gateway.metrics import GatewayMetrics
 from gateway.seals import Seals
 from gateway.settings import GatewaySettings
 from gateway.store import Store
@@ -21,6 +22,7 @@ class Context:
     backend: Backend
     seals: Seals
     store: Store
+    metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once no call should go on for long."""
 

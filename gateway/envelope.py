@@ -1,4 +1,4 @@
-"""What every answer has around it: an id, a line in the log, and words of ours where something breaks."""
+"""What every answer has around it: an id, a line in the log, a count, and words of ours where something breaks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.answers import REQUEST_ID_HEADER
+from gateway.metrics import GatewayMetrics
 from gateway.status_stream import BrokenOffError
 
 CALL_ID_HEADER = "x-request-id"
@@ -33,8 +34,9 @@ class Envelope:
     it is about, or else the call too: to the clients, an answer without it comes from some proxy.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a call."""
@@ -66,13 +68,15 @@ class Envelope:
             except Exception as error:  # noqa: BLE001 - its caller has been told, unless it broke a body off
                 _log.error("http.fault", exc_info=error)
             finally:
+                seconds = time.monotonic() - began
+                self._metrics.call_ended(scope, status, seconds)
                 _log.info(
                     "http.served",
                     method=scope["method"],
                     path=_shown(scope["path"]),
                     status=status,
                     request_id=state.get("request_id"),
-                    seconds=round(time.monotonic() - began, 4),
+                    seconds=round(seconds, 4),
                 )
 
 

@@ -9,9 +9,8 @@ from typing import NamedTuple
 from cogreel import Violation
 
 from gateway.answers import Problem
+from hosted import inputs
 
-_KINDS = frozenset({"text_to_video", "image_to_video", "video_to_video"})
-_FILES = {"image": "image_url", "video": "video_url"}
 _ELSEWHERE: Mapping[str, tuple[str | int, ...]] = {
     "webhook_url": ("query", "fal_webhook"),
     "start_timeout": ("header", "x-fal-request-timeout"),
@@ -19,7 +18,6 @@ _ELSEWHERE: Mapping[str, tuple[str | int, ...]] = {
     "object_lifetime": ("header", "x-fal-object-lifecycle-preference"),
     "idempotency_key": ("header", "idempotency-key"),
 }
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 class _Rule(NamedTuple):
@@ -47,15 +45,7 @@ _RANGE = re.compile(rf"must be greater than or equal to {_NUMBER} and less than 
 
 def place_of(field: str) -> tuple[str | int, ...]:
     """Where a field of `SubmitRequest` stands in a submission over HTTP."""
-    steps: list[str | int] = [int(index) if index else name for name, index in _STEP.findall(field)]
-    if not steps:
-        return ("body",)
-    if steps[0] not in _KINDS:
-        return _ELSEWHERE.get(str(steps[0]), ("body", *steps))
-    inner = [step for step in steps[1:] if step not in {"text", "dimensions", "preset"}]
-    if inner and inner[0] in _FILES:
-        return ("body", _FILES[str(inner[0])])
-    return ("body", *inner)
+    return _ELSEWHERE.get(field.partition(".")[0]) or inputs.place_of(field)
 
 
 def problem_of(violation: Violation, body: Mapping[str, object] | None = None) -> Problem:

@@ -20,7 +20,8 @@ from starlette.routing import BaseRoute, Route
 from gateway.access import client_of
 from gateway.answers import not_found, refusal
 from gateway.context import context_of
-from gateway.queue_routes import about, request_id_of
+from gateway.queue_routes import about, output_of, request_id_of
+from gateway.store import store_out_of_reach
 
 _PAGE = "page.html"
 _TYPES = {
@@ -93,13 +94,16 @@ async def asset(request: Request) -> Response:
 async def video(request: Request) -> Response:
     """A finished video as a download: a page may neither read the store's answers nor name what it saves from there."""
     request_id = request_id_of(request)
-    found = (await client_of(request).result(request_id)).video
+    client = client_of(request)
+    found = (await output_of(client, (await client.status(request_id)).status)).video
     try:
         fetched = await context_of(request).store.get(found.url)
     except HTTPError as error:
-        raise refusal(503, "The store is out of reach; try again.") from error
+        raise store_out_of_reach() from error
     if fetched.status_code != 200:
         await fetched.aclose()
+        if fetched.status_code >= 500:
+            raise store_out_of_reach()
         raise not_found("The video is no longer there.")
     headers = {
         "content-disposition": f"attachment; filename*=UTF-8''{quote(found.file_name or 'video.mp4', safe='')}",

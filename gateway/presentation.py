@@ -1,4 +1,4 @@
-"""How requests look in the protocol: three words for their states, and results without an envelope."""
+"""How requests look in the protocol: three words for their states, and the URLs under which they are found."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC
 
 from cogreel.updates import level_name, stage_name
-from cogreel.v1.queue_pb2 import Failure, LogLine, Progress, RequestState, RequestStatus
-from cogreel.v1.video_pb2 import Timings, VideoOutput
+from cogreel.v1.queue_pb2 import LogLine, Progress, RequestState, RequestStatus
 
-from gateway.errors import CANCELLED, outcome_of
+from hosted.failures import CANCELLED, ending_of
 
 _NAMESPACES = frozenset({"workflows", "comfy"})
 
@@ -59,29 +58,11 @@ def is_over(status: RequestStatus) -> bool:
     return status.state not in {RequestState.REQUEST_STATE_QUEUED, RequestState.REQUEST_STATE_RUNNING}
 
 
-def result_json(output: VideoOutput) -> dict[str, object]:
-    """The output of a completed request."""
-    video = output.video
-    return {
-        "video": {
-            "url": video.url,
-            "content_type": video.content_type,
-            "file_name": video.file_name,
-            "file_size": video.file_size,
-        },
-        "timings": _timings_json(output.timings),
-        "seed": output.seed,
-        "prompt": output.prompt,
-    }
-
-
 def _failure_json(status: RequestStatus) -> dict[str, object]:
     if status.state == RequestState.REQUEST_STATE_COMPLETED:
         return {}
-    if status.state == RequestState.REQUEST_STATE_CANCELLED:
-        return {"error": "The request was cancelled.", "error_type": CANCELLED}
-    failure: Failure = status.failure
-    return {"error": failure.message, "error_type": outcome_of(failure.reason, failure.field).error_type}
+    ending = CANCELLED if status.state == RequestState.REQUEST_STATE_CANCELLED else ending_of(status.failure)
+    return {"error": ending.message, "error_type": ending.error_type}
 
 
 def _metrics(status: RequestStatus) -> dict[str, object]:
@@ -107,12 +88,3 @@ def _log_json(line: LogLine) -> dict[str, object]:
         "level": level_name(line.level).upper(),
         "source": "USER",
     }
-
-
-def _timings_json(timings: Timings) -> dict[str, object]:
-    """Seconds by stage; `inference` is the hosted API's word for denoising."""
-    seconds: dict[str, object] = {
-        field.name: round(getattr(timings, field.name).ToTimedelta().total_seconds(), 3)
-        for field, _ in timings.ListFields()
-    }
-    return {"inference": seconds.get("denoise", 0.0), **seconds}

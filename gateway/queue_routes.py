@@ -1,12 +1,17 @@
-"""The queue: submit, status, result, cancel. Submissions name the whole endpoint, the others may name its app only."""
+"""The queue: submit, status, result, cancel.
+
+Submissions name the whole endpoint. For all else the published clients name its app only, and callers by hand may name
+the whole there too: a request is found under these two paths and under no other.
+"""
 
 from __future__ import annotations
 
 import uuid
 from functools import partial
 
-from cogreel import CogReelError
-from cogreel.v1.queue_pb2 import SubmitResponse
+from cogreel import AsyncCogReel, CogReelError
+from cogreel.v1.queue_pb2 import RequestState, RequestStatus, SubmitResponse
+from cogreel.v1.video_pb2 import VideoOutput
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -16,11 +21,12 @@ from gateway.answers import REQUEST_ID_HEADER, answer, not_found, refusal
 from gateway.backend import endpoint_named
 from gateway.bodies import json_object, read_body
 from gateway.context import context_of, origin_of
-from gateway.errors import refusal_of
+from gateway.errors import no_result, refusal_of
 from gateway.own_files import at_the_store
-from gateway.presentation import RequestUrls, is_over, result_json, status_json
+from gateway.presentation import RequestUrls, app_of, is_over, status_json
 from gateway.repeats import submit
 from gateway.submission import Submission, read_submission
+from hosted.results import result_json
 
 _TRUE = frozenset({"1", "true", "yes"})
 _REQUEST = "/{endpoint:path}/requests/{request_id}"
@@ -71,9 +77,11 @@ async def accept(request: Request) -> tuple[Submission, SubmitResponse]:
         detail = f"{endpoint.waiting} requests wait, which is more than fal_max_queue_length allows."
         raise refusal(429, detail, headers={"retry-after": "1"})
     try:
-        return submission, await submit(client, submission)
+        response = await submit(client, submission)
     except CogReelError as error:
         raise refusal_of(error, body) from error
+    request.state.request_id = response.request_id
+    return submission, response
 
 
 async def read_status(request: Request) -> Response:
@@ -81,6 +89,7 @@ async def read_status(request: Request) -> Response:
     request_id = request_id_of(request)
     with_logs = wants_logs(request)
     found = await client_of(request).status(request_id, with_logs=with_logs)
+    check_place(request, found.status)
     body = status_json(found.status, urls_of(request), found.logs if with_logs else None)
     return answer(body, 200 if is_over(found.status) else 202, about(request_id))
 
@@ -88,14 +97,30 @@ async def read_status(request: Request) -> Response:
 async def read_result(request: Request) -> Response:
     """The output of a completed request, or the error of one that has failed."""
     request_id = request_id_of(request)
-    return answer(result_json(await client_of(request).result(request_id)), headers=about(request_id))
+    client = client_of(request)
+    status = (await client.status(request_id)).status
+    check_place(request, status)
+    return answer(result_json(await output_of(client, status)), headers=about(request_id))
 
 
 async def cancel(request: Request) -> Response:
     """Cancel a request."""
     request_id = request_id_of(request)
-    await client_of(request).cancel(request_id)
+    client = client_of(request)
+    check_place(request, (await client.status(request_id)).status)
+    await client.cancel(request_id)
     return answer({"status": "CANCELLATION_REQUESTED"}, 202, about(request_id))
+
+
+async def output_of(client: AsyncCogReel, status: RequestStatus) -> VideoOutput:
+    """The output of a request that stands so, with a URL made for this.
+
+    Raises:
+        RefusalError: it has none, as the webhook and the status tell it too, or none yet.
+    """
+    if status.state != RequestState.REQUEST_STATE_COMPLETED:
+        raise no_result(status)
+    return await client.result(status.request_id)
 
 
 def request_id_of(request: Request) -> str:
@@ -111,6 +136,17 @@ def request_id_of(request: Request) -> str:
         raise not_found(f"There is no request {given[:64]!r}.") from error
     request.state.request_id = request_id
     return request_id
+
+
+def check_place(request: Request, status: RequestStatus) -> None:
+    """Return if a request is one of the endpoint that its path names.
+
+    Raises:
+        RefusalError: it is another endpoint's, and is not found here.
+    """
+    named: str = request.path_params["endpoint"]
+    if named not in {status.endpoint, app_of(status.endpoint)}:
+        raise not_found(f"There is no request {status.request_id} of {named}.")
 
 
 def urls_of(request: Request) -> RequestUrls:

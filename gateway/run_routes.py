@@ -14,8 +14,8 @@ from starlette.routing import BaseRoute, Route
 from gateway.access import client_of
 from gateway.answers import answer, refusal
 from gateway.context import context_of
-from gateway.presentation import result_json
-from gateway.queue_routes import about, accept
+from gateway.queue_routes import about, accept, output_of
+from hosted.results import result_json
 
 _log = structlog.get_logger(__name__)
 
@@ -38,13 +38,13 @@ async def run(request: Request) -> Response:
     client = client_of(request)
     submission, response = await accept(request)
     request_id = response.request_id
-    request.state.request_id = request_id
     ended = asyncio.create_task(_ended(client, request_id), name="run: the request")
     left = asyncio.create_task(_left(request), name="run: the caller")
     stopping = asyncio.create_task(context_of(request).stopping.wait(), name="run: the gateway")
     waiting = {ended, left, stopping}
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        with context_of(request).metrics.waiting("run"):
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if left.done() and not ended.done():
             if not (submission.has_seed or submission.idempotency_key):
                 await _abandon(client, request_id)
@@ -57,7 +57,8 @@ async def run(request: Request) -> Response:
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting)
-    return answer(result_json(await client.result(request_id)), headers=about(request_id))
+    status = (await client.status(request_id)).status
+    return answer(result_json(await output_of(client, status)), headers=about(request_id))
 
 
 async def _ended(client: AsyncCogReel, request_id: str) -> None:

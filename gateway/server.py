@@ -14,6 +14,7 @@ from cogreel import AsyncCogReel
 from gateway.app import application
 from gateway.backend import Backend
 from gateway.context import Context
+from gateway.metrics import GatewayMetrics
 from gateway.seals import Seals
 from gateway.settings import GatewaySettings
 from gateway.store import Store
@@ -40,7 +41,7 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(settings: GatewaySettings) -> AsyncIterator[int]:
+async def serving(settings: GatewaySettings, metrics: GatewayMetrics | None = None) -> AsyncIterator[int]:
     """Serve while the block runs; gives the port. Leaving breaks streams off and lets other calls finish.
 
     Raises:
@@ -52,7 +53,7 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[int]:
             AsyncCogReel(settings.service, ca_file=settings.service_ca_file, retry_timeout_s=settings.call_timeout_s)
         )
         store = await stack.enter_async_context(Store(settings.store))
-        context = Context(settings, Backend(client), Seals(settings.secret), store)
+        context = Context(settings, Backend(client), Seals(settings.secret), store, metrics or GatewayMetrics())
         listener = stack.enter_context(_listening(settings.listen))
         config = uvicorn.Config(
             application(context),

@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from cogreel import AsyncCogReel, LogUpdate, PositionUpdate, ProgressUpdate, StateUpdate, Update
+from cogreel import AsyncCogReel, CogReelError, LogUpdate, PositionUpdate, ProgressUpdate, StateUpdate, Update
 from cogreel.v1.queue_pb2 import LogLine, RequestStatus
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
-from gateway.access import FOR_STREAMS, client_of, client_of_token
-from gateway.context import context_of
-from gateway.presentation import RequestUrls, is_over, status_json
-from gateway.queue_routes import about, request_id_of, urls_of, wants_logs
+from gateway.access import client_of, client_of_stream_token
+from gateway.answers import UpstreamFailedError
+from gateway.context import Context, context_of
+from gateway.errors import refusal_of
+from gateway.presentation import RequestUrls, app_of, is_over, status_json
+from gateway.queue_routes import about, check_place, request_id_of, urls_of, wants_logs
 
 _T = TypeVar("_T")
 _COMMENT = b": still here\n\n"
 
 
 class BrokenOffError(Exception):
-    """The stream cannot go on, as the gateway stops."""
+    """The stream cannot go on, as the gateway stops or the service is away."""
 
 
 def status_stream_routes() -> list[BaseRoute]:
@@ -41,15 +44,37 @@ async def stream_status(request: Request) -> Response:
     """Stream the status of a request."""
     request_id = request_id_of(request)
     token = request.query_params.get("fal_jwt_token")
-    client = client_of_token(request, token, FOR_STREAMS) if token else client_of(request)
+    app = app_of(request.path_params["endpoint"]).rpartition("/")[2]
+    client = client_of_stream_token(request, token, app) if token else client_of(request)
     first = (await client.status(request_id)).status  # what is wrong must be said before the stream begins
+    check_place(request, first)
     view = _View(urls_of(request), with_logs=wants_logs(request), status=first)
     context = context_of(request)
-    return StreamingResponse(
-        _events(client, request_id, view, context.settings.keep_alive_s, context.stopping),
-        media_type="text/event-stream",
-        headers={"cache-control": "no-cache", "x-accel-buffering": "no", **about(request_id)},
-    )
+    return _EventStream(context, _events(client, request_id, view, context), about(request_id))
+
+
+class _EventStream(StreamingResponse):
+    """Counts a stream while it is open, and ends its watch with it."""
+
+    def __init__(self, context: Context, events: AsyncGenerator[bytes, None], headers: dict[str, str]) -> None:
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no", **headers}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._metrics = context.metrics
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._metrics.waiting("stream"):
+            async with aclosing(self._events):
+                try:
+                    await super().__call__(scope, receive, send)
+                except BrokenOffError:
+                    self._metrics.broken_off()
+                    raise
+                except CogReelError as error:  # it is too late for another status
+                    if isinstance(refused := refusal_of(error), UpstreamFailedError):
+                        self._metrics.upstream_failed(refused.upstream)
+                    self._metrics.broken_off()
+                    raise BrokenOffError(str(error)) from error
 
 
 @dataclass
@@ -91,12 +116,10 @@ def _copy(status: RequestStatus) -> RequestStatus:
     return copied
 
 
-async def _events(
-    client: AsyncCogReel, request_id: str, view: _View, keep_alive_s: float, stopping: asyncio.Event
-) -> AsyncIterator[bytes]:
+async def _events(client: AsyncCogReel, request_id: str, view: _View, context: Context) -> AsyncGenerator[bytes, None]:
     async with (
         aclosing(client.watch(request_id)) as updates,
-        aclosing(_paced(updates, keep_alive_s, stopping)) as paced,
+        aclosing(_paced(updates, context.settings.keep_alive_s, context.stopping)) as paced,
     ):
         async for update in paced:
             event = _COMMENT if update is None else view.event(update)

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from gateway.access import FOR_STREAMS, FOR_UPLOADS, api_key_of, client_of, sealed_key
+from gateway.access import ALLOWED_APPS, FOR_STREAMS, FOR_UPLOADS, api_key_of, client_of, sealed_key
 from gateway.answers import Problem, answer, invalid, refusal
 from gateway.bodies import json_object, read_body
 from gateway.context import context_of, origin_of
@@ -100,12 +100,13 @@ async def upload_token(request: Request) -> Response:
 
 
 async def stream_token(request: Request) -> Response:
-    """A token with which a browser opens status streams, made from the API key. It opens nothing else."""
+    """A token with which a browser opens status streams of the apps it names, made from the API key; nothing else."""
     body = json_object(await read_body(request, _MAX_CONTROL_BYTES))
     await client_of(request).endpoints()
     asked = body.get("token_expiration")
     validity_s = float(asked) if isinstance(asked, int | float) else STREAM_TOKEN_VALIDITY_S
-    return answer(sealed_key(request, FOR_STREAMS, min(max(validity_s, 1.0), STREAM_TOKEN_VALIDITY_S)))
+    limits = {} if body.get("allowed_apps") is None else {ALLOWED_APPS: " ".join(_texts(body, "allowed_apps"))}
+    return answer(sealed_key(request, FOR_STREAMS, min(max(validity_s, 1.0), STREAM_TOKEN_VALIDITY_S), **limits))
 
 
 async def upload_at_once(request: Request) -> Response:
@@ -191,6 +192,13 @@ def _text(body: Mapping[str, object], field: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise invalid([Problem(("body", field), "must be text", "string_type")])
     return value or None
+
+
+def _texts(body: Mapping[str, object], field: str) -> list[str]:
+    values = body.get(field)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise invalid([Problem(("body", field), "must be a list of texts", "list_type")])
+    return values
 
 
 def _etags(body: Mapping[str, object]) -> dict[int, str]:

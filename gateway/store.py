@@ -9,7 +9,7 @@ from typing import Self
 import httpx2
 from starlette.requests import ClientDisconnect
 
-from gateway.answers import refusal
+from gateway.answers import UpstreamFailedError, refusal
 
 _SILENCE_S = 60.0
 
@@ -66,13 +66,16 @@ async def put_part(store: Store, url: str, size: int, content: AsyncIterator[byt
     except httpx2.LocalProtocolError as error:
         raise refusal(400, "The body has another size than Content-Length says.", "bad_request") from error
     except httpx2.HTTPError as error:
-        raise _out_of_reach() from error
+        raise store_out_of_reach() from error
     if answer.status_code >= 500:
-        raise _out_of_reach()
+        raise store_out_of_reach()
     if answer.is_error:
-        raise refusal(500, f"The store refused the upload with HTTP status {answer.status_code}.", "internal_error")
+        detail = f"The store refused the upload with HTTP status {answer.status_code}."
+        raise UpstreamFailedError("store", refusal(500, detail, "internal_error"))
     return answer.headers["etag"]
 
 
-def _out_of_reach() -> Exception:
-    return refusal(503, "The store is out of reach; try again.", "runner_connection_error", {"retry-after": "1"})
+def store_out_of_reach() -> UpstreamFailedError:
+    """What callers are told while the store does not answer."""
+    detail = "The store is out of reach; try again."
+    return UpstreamFailedError("store", refusal(503, detail, "runner_connection_error", {"retry-after": "1"}))

@@ -82,7 +82,7 @@ class Running:
     pids: Callable[[], dict[str, int]]
     wait: Callable[[], asyncio.Future[None]]
     metrics: dict[str, str]
-    """URLs of the metrics of the service and of the workers, if they are served."""
+    """URLs of the metrics of the service, the workers and the gateway, if they are served."""
     authority: Path | None
     """PEM of the development authority that callers over HTTPS must trust, if one was asked for."""
 
@@ -163,7 +163,7 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
         own_ready_file = data_dir / READY_FILE
         own_ready_file.unlink(missing_ok=True)  # of one that was killed
         port = _grpc_port(options.port)
-        service_metrics, workers_metrics = _metrics_addresses(settings.metrics_listen)
+        service_metrics, workers_metrics, gateway_metrics = _metrics_addresses(settings.metrics_listen)
         settings = settings.model_copy(
             update={
                 "nats_url": SecretStr(nats.url),
@@ -194,7 +194,9 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
         say("starting the service and the gateway")
         await stack.enter_async_context(service)
         http_port = options.http_port if options.http_port is not None else HTTP_PORT if options.port else 0
-        gateway = embedded_gateway(settings, data_dir, port=http_port, https=options.https)
+        gateway = embedded_gateway(
+            settings, data_dir, port=http_port, https=options.https, metrics_listen=str(gateway_metrics or "")
+        )
         await stack.enter_async_context(gateway.child)
         say(f"loading the model {SIMULATED if simulated else settings.model}")
         metrics = stack.enter_context(pool_metrics(workers_metrics))
@@ -224,7 +226,9 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
             data_dir=data_dir,
             pids=pids,
             wait=lambda: asyncio.ensure_future(wait()),
-            metrics={"service": service_metrics.url, "workers": metrics.url} if service_metrics and metrics.url else {},
+            metrics={"service": service_metrics.url, "workers": metrics.url, "gateway": gateway_metrics.url}
+            if service_metrics and metrics.url and gateway_metrics
+            else {},
             authority=gateway.tls.authority if gateway.tls is not None else None,
         )
         for path in dict.fromkeys((own_ready_file, (options.ready_file or own_ready_file).absolute())):
@@ -259,13 +263,14 @@ def _grpc_port(asked: int) -> int:
     return asked
 
 
-def _metrics_addresses(listen: str) -> tuple[Address | None, Address | None]:
-    """Where the service and the workers serve their metrics: the address that was asked for, and the next port."""
+def _metrics_addresses(listen: str) -> tuple[Address | None, Address | None, Address | None]:
+    """Where service, workers and gateway serve their metrics: the address that was asked for, and the next ports."""
     asked = Address.parse(listen)
     if asked is None:
-        return None, None
-    ports = [asked.port, asked.port + 1] if asked.port else list(choose_ports(["service", "workers"]).values())
-    return Address(asked.host, ports[0]), Address(asked.host, ports[1])
+        return None, None, None
+    own = choose_ports(["service", "workers", "gateway"])
+    ports = [asked.port + place if asked.port else port for place, port in enumerate(own.values())]
+    return Address(asked.host, ports[0]), Address(asked.host, ports[1]), Address(asked.host, ports[2])
 
 
 async def _api_key(broker: Broker, data_dir: Path) -> str:

@@ -32,7 +32,9 @@ class EmbeddedGateway:
     tls: DevelopmentTls | None
 
 
-def embedded_gateway(settings: Settings, data_dir: Path, *, port: int, https: bool) -> EmbeddedGateway:
+def embedded_gateway(
+    settings: Settings, data_dir: Path, *, port: int, https: bool, metrics_listen: str
+) -> EmbeddedGateway:
     """Prepare the gateway of a tree whose service listens where `settings` say; `port` 0 means any free one.
 
     Raises:
@@ -43,7 +45,11 @@ def embedded_gateway(settings: Settings, data_dir: Path, *, port: int, https: bo
         raise PortInUseError(port)
     port = port or choose_ports(["http"])["http"]
     tls = development_tls(data_dir / "tls") if https else None
-    changes: dict[str, object] = {"gateway_listen": f"127.0.0.1:{port}", "gateway_service": settings.listen}
+    changes: dict[str, object] = {
+        "gateway_listen": f"127.0.0.1:{port}",
+        "gateway_service": settings.listen,
+        "metrics_listen": metrics_listen,
+    }
     if not settings.gateway_secret.get_secret_value():
         changes["gateway_secret"] = SecretStr(_secret(data_dir / "gateway-secret"))
     if tls is not None:

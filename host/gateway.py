@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from gateway.metrics import GatewayMetrics
 from gateway.server import serving
+from host.metrics import Address, metrics_served, process_registry
 from host.serve import check_address
 from host.settings import Settings
 from host.signals import stop_event, until_stopped
@@ -24,6 +26,8 @@ async def gateway(settings: Settings) -> None:
 
 
 async def _gateway(settings: Settings) -> None:
-    with traced("gateway", socket.gethostname()):
-        async with serving(settings.gateway()):
+    registry = process_registry()
+    address = Address.parse(settings.metrics_listen)
+    with traced("gateway", socket.gethostname()), metrics_served(address, registry):
+        async with serving(settings.gateway(), GatewayMetrics(registry)):
             await asyncio.Event().wait()  # until it is cancelled

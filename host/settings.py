@@ -103,7 +103,8 @@ class Settings(BaseSettings):
     hub_url: str = "https://huggingface.co"
     """The model hub on which LoRAs are that are named by an id, such as owner/name."""
     webhook_retry_s: str = ",".join(f"{pause_s:g}" for pause_s in WebhookSettings().retry_after_s)
-    """Seconds before the second delivery of a webhook, the third and so on, comma-separated; then it is given up."""
+    """Seconds before the second delivery of a webhook, the third and so on, comma-separated; then it is given up. A
+    receiver that asks for more time by Retry-After gets it, up to the longest of these."""
     webhook_timeout_s: float = Field(default=15.0, gt=0)
     """Seconds that the receiver of a webhook may take to answer."""
     shutdown_grace_s: float = Field(default=5.0, ge=0)

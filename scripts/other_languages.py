@@ -2,6 +2,7 @@
 
     python scripts/other_languages.py stubs typescript --out DIR    # generate stubs; says what is missing
     python scripts/other_languages.py build                         # install what is missing, build every caller
+    python scripts/other_languages.py published-clients             # install the published JavaScript clients alone
 
 buf compiles `proto/` and hands it to the plugin of the language. The TypeScript plugin comes from the lock file of
 `examples/typescript`, so that stubs and runtime have one version; the others are Debian's, or those on PATH. The caller
@@ -82,7 +83,11 @@ def main() -> int:
     stubs.add_argument("language")
     stubs.add_argument("--out", type=Path, help="the folder to write to; out/stubs/LANGUAGE if left out")
     commands.add_parser("build", help="install what is missing, generate stubs and build the callers")
+    commands.add_parser("published-clients", help="install the published JavaScript clients alone")
     arguments = parser.parse_args()
+    if arguments.command == "published-clients":
+        install_node_packages(PUBLISHED_CLIENTS)
+        return 0
     if arguments.command == "build":
         build()
         return 0

@@ -7,33 +7,39 @@ goes to an address that was looked at, and no redirect is followed, since it cou
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from cogreel.v1.errors_pb2 import ErrorReason
 
 from files.errors import FetchFailedError, FetchRefusedError
 from files.fetch_guard import FetchGuard, FetchSettings, Resolve, resolve_host
-from files.http_exchange import HttpRequest, exchange
+from files.http_exchange import HttpAnswer, HttpRequest, exchange
 from files.remote_url import RemoteUrl
 from jobs.errors import InvalidInputError, Violation
 from service.errors import CallError
 from service.webhook_signing import Headers
 
 FIELD = "webhook_url"
+_BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What came of a POST: `status` is HTTP's, 0 where nobody answered, and `problem` what was wrong, if anything.
 
-    `final` tells that trying again is of no use.
+    `final` tells that trying again is of no use; `retry_after_s` is how long the receiver asks to be left alone.
     """
 
     status: int
     problem: str = ""
     final: bool = False
+    retry_after_s: float = 0.0
 
 
 class Receivers:
@@ -101,7 +107,7 @@ class Receivers:
         )
         try:
             async with exchange(request, addresses, self._tls, idle_s=self._timeout_s) as answer:
-                return _judged(url, answer.status)
+                return _judged(url, answer)
         except (FetchRefusedError, FetchFailedError) as error:  # a certificate may be renewed, a server come back
             return Reply(0, str(error))
 
@@ -114,14 +120,28 @@ def host_of(url: str) -> str:
         return ""
 
 
-def _judged(url: RemoteUrl, status: int) -> Reply:
+def _judged(url: RemoteUrl, answer: HttpAnswer) -> Reply:
+    status = answer.status
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Reply(status)
     if status == HTTPStatus.GONE:
         return Reply(status, f"{url.shown} answered 410: it wants no more webhooks", final=True)
     if status < HTTPStatus.BAD_REQUEST:
         return Reply(status, f"{url.shown} answered {status}, and redirects are not followed")
-    return Reply(status, f"{url.shown} answered {status}")
+    return Reply(status, f"{url.shown} answered {status}", retry_after_s=_retry_after_s(answer))
+
+
+def _retry_after_s(answer: HttpAnswer) -> float:
+    """What a receiver that has too much to do asks for (RFC 9110, section 10.2.3): seconds, or a date; 0 if nothing."""
+    text = (answer.header("retry-after") or "").strip()
+    if answer.status not in _BUSY or not text:
+        return 0.0
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _not_called(url: RemoteUrl) -> str:

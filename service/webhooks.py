@@ -8,8 +8,8 @@ What came of a POST is kept before the hand-out is answered for. While it cannot
 sends nothing again. One that dies in between leaves a POST that nobody knows of, and it is sent again with the same
 id: at least once in crashes, once otherwise.
 
-A host gets at most 8 POSTs at a time from each replica. As many more wait here for their turn; the rest is handed back
-for a while, so that a slow receiver holds up nobody else, nor 64 of them.
+Slow receivers hold up nobody else: what their host and their tenant have no place for is handed back for a while
+(`service.webhook_turns`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -40,15 +40,10 @@ from service.metrics import ServiceMetrics
 from service.webhook_payload import webhook_body
 from service.webhook_receivers import Receivers, Reply, host_of
 from service.webhook_signing import signed_headers
+from service.webhook_turns import BusyError, Place, Turns
 
-AT_ONCE_A_HOST = 8
-WAITING_A_HOST = 8
-MOST_HELD = 1024
 MOST_UNKEPT = 10_000
 KEEP_EVERY_S = 10.0  # a third of the ack wait
-BUSY_DELAY_S = 0.5
-BUSY_SPACING_S = 0.05  # of a host that is busy, so many are handed out again: 20 a second
-LONGEST_BUSY_DELAY_S = 600.0
 EARLY_S = 0.5  # a hand-out that comes by less than this too early is on time
 TROUBLE_DELAY_S = 2.0
 FAULT_DELAY_S = 600.0
@@ -61,25 +56,17 @@ _log = structlog.get_logger(__name__)
 class WebhookSettings:
     """`retry_after_s` are the pauses before the second try, the third and so on; after the last one it is given up.
 
-    By default 11 tries within two hours, as on the hosted service. `timeout_s` bounds one POST.
+    By default 11 tries within two hours, as on the hosted service. A receiver that asks for more time gets it, up to
+    the longest of the pauses. `timeout_s` bounds one POST; `most_held` is how many a replica has in hand at a time.
     """
 
     retry_after_s: tuple[float, ...] = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3000)
     timeout_s: float = 15.0
+    most_held: int = 1024
 
 
-_Place = tuple[RequestKey, int]
+_Moment = tuple[RequestKey, int]
 """A terminal state: its request and its sequence."""
-
-
-@dataclass(slots=True)
-class _Host:
-    """What goes to one host: its turns, how many are held for it, and until when others were put off."""
-
-    name: str
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE_A_HOST))
-    held: int = 0
-    put_off_until: float = 0.0
 
 
 class WebhookSender:
@@ -106,9 +93,9 @@ class WebhookSender:
         self._output_of = output_of
         self._metrics = metrics
         self._grace_s = grace_s
-        self._hosts: dict[str, _Host] = {}
+        self._turns = Turns(settings.most_held)
         self._held: dict[asyncio.Task[None], Ended] = {}
-        self._unkept: OrderedDict[_Place, WebhookDelivery] = OrderedDict()
+        self._unkept: OrderedDict[_Moment, WebhookDelivery] = OrderedDict()
         self._room = asyncio.Event()
         self._closing = False
         self._stack = AsyncExitStack()
@@ -131,10 +118,10 @@ class WebhookSender:
         while True:
             try:
                 self._room.clear()
-                if len(self._held) >= MOST_HELD:
+                if not self._turns.free:
                     await self._room.wait()
                     continue
-                async with aclosing(self._ended.pull(MOST_HELD - len(self._held))) as pulled:
+                async with aclosing(self._ended.pull(self._turns.free)) as pulled:
                     async for ended in pulled:
                         await self._accept(ended)
             except BrokerUnavailableError as error:
@@ -145,40 +132,34 @@ class WebhookSender:
                 await asyncio.sleep(PULL_AGAIN_S)
 
     async def _accept(self, ended: Ended) -> None:
-        """Start a delivery, or put it off where its receiver has enough to do."""
+        """Start a delivery, or put it off where its receiver or its tenant has enough to do."""
         if not wanted(ended.record):
             await self._ended.done(ended)
             return
         if any(held.seq == ended.seq for held in self._held.values()):  # a broker that was away lost our word for it
             await self._ended.again(ended, delay_s=TROUBLE_DELAY_S)
             return
-        name = host_of(ended.record.submission.webhook_url)
-        host = self._hosts.setdefault(name, _Host(name))
-        if host.held >= AT_ONCE_A_HOST + WAITING_A_HOST:
-            now = time.monotonic()
-            host.put_off_until = max(now + BUSY_DELAY_S, host.put_off_until + BUSY_SPACING_S)
-            host.put_off_until = min(host.put_off_until, now + LONGEST_BUSY_DELAY_S)
-            await self._ended.again(ended, delay_s=host.put_off_until - now)
-            return
-        host.held += 1
-        task = asyncio.create_task(self._in_turn(ended, host), name=f"webhook {ended.key.request_id}")
-        self._held[task] = ended
-        task.add_done_callback(lambda done: self._let_go(done, host))
-
-    def _let_go(self, task: asyncio.Task[None], host: _Host) -> None:
-        del self._held[task]
-        self._room.set()
-        host.held -= 1
-        if not host.held:
-            del self._hosts[host.name]
-
-    async def _in_turn(self, ended: Ended, host: _Host) -> None:
         try:
-            async with host.turns:
+            place = self._turns.take(ended.key.tenant, host_of(ended.record.submission.webhook_url))
+        except BusyError as busy:
+            await self._ended.again(ended, delay_s=busy.delay_s)
+            return
+        task = asyncio.create_task(self._in_turn(ended, place), name=f"webhook {ended.key.request_id}")
+        self._held[task] = ended
+        task.add_done_callback(lambda done: self._let_go(done, place))
+
+    def _let_go(self, task: asyncio.Task[None], place: Place) -> None:
+        del self._held[task]
+        self._turns.give_back(place)
+        self._room.set()
+
+    async def _in_turn(self, ended: Ended, place: Place) -> None:
+        try:
+            async with place.at_once:
                 if self._closing:
                     await self._hand_back(ended, 0.0)
                 else:
-                    await self._deliver(ended, host.name)
+                    await self._deliver(ended, place.host)
         except asyncio.CancelledError:
             await self._hand_back(ended, 0.0)
             raise
@@ -205,24 +186,24 @@ class WebhookSender:
         if early_s > EARLY_S:  # a broker that was restarted forgets what it was told to wait for
             await self._ended.again(ended, delay_s=early_s)
             return
-        place = (ended.key, ended.seq)
-        known = self._unkept.get(place)
+        moment = (ended.key, ended.seq)
+        known = self._unkept.get(moment)
         if known is not None and known.attempts > delivery.attempts:
             delivery = known
         else:
             self._judge(delivery, await self._try(ended, delivery.delivery_id))
             self._tell(ended, host, delivery)
-            self._remember(place, delivery)
+            self._remember(moment, delivery)
         kept = await self._ended.write(ended, delivery, expected_seq=seq)
-        self._unkept.pop(place, None)
+        self._unkept.pop(moment, None)
         if kept and (delivery.delivered or delivery.given_up):
             await self._ended.done(ended)
         else:  # where the request was erased meanwhile, it does not come again
             due_s = delivery.next_time.ToNanoseconds() / 1e9 - time.time()
             await self._ended.again(ended, delay_s=due_s if kept else 0.0)
 
-    def _remember(self, place: _Place, delivery: WebhookDelivery) -> None:
-        self._unkept[place] = delivery
+    def _remember(self, moment: _Moment, delivery: WebhookDelivery) -> None:
+        self._unkept[moment] = delivery
         if len(self._unkept) > MOST_UNKEPT:
             self._unkept.popitem(last=False)
 
@@ -253,6 +234,7 @@ class WebhookSender:
         if not delivery.given_up:
             # Receivers that were away together need not be called together when they are back.
             pause_s = pauses_s[delivery.attempts - 1] * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+            pause_s = max(pause_s, min(reply.retry_after_s, max(pauses_s)))
             delivery.next_time.FromNanoseconds(int((time.time() + pause_s) * 1e9))
         elif not reply.final:
             delivery.problem += f"; given up after {delivery.attempts} tries"

@@ -136,8 +136,12 @@ async function showEnd(entry, status, signal) {
   const changes = stateOf(status);
   if (changes.state !== "COMPLETED") {
     history.update(entry.id, changes);
-    const wasCancelled = changes.state === "CANCELLED";
-    stage.showEnd(wasCancelled ? "cancelled" : "failed", wasCancelled ? "Cancelled" : "It failed", wasCancelled ? "" : status.error);
+    if (changes.state === "CANCELLED") {
+      stage.showEnd("cancelled", "Cancelled", "Nothing more is made of it.", entry.id);
+    } else {
+      stage.showEnd("failed", "It failed", status.error, entry.id);
+      byId("log-card").open = true;
+    }
     return;
   }
   const result = await gateway.result(entry);
@@ -153,8 +157,8 @@ function stateOf(status) {
 
 function explain(entry, error) {
   if (error.status === 401) askForKey(messageFor(error));
-  if (error.status === 404) stage.showEnd("gone", "No longer there", "The service does not keep this request any more.");
-  else stage.showEnd("failed", "This request cannot be followed", error.message);
+  if (error.status === 404) stage.showEnd("gone", "No longer there", "The service does not keep this request any more.", entry.id);
+  else stage.showEnd("failed", "This request cannot be followed", error.message, entry.id);
 }
 
 async function cancel() {

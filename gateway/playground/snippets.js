@@ -36,7 +36,8 @@ function falPython({ endpoint, input, origin }) {
   return `# pip install fal-client, and FAL_KEY in the environment
 ${insecure}import os
 
-os.environ["FAL_RUN_HOST"] = os.environ["FAL_QUEUE_RUN_HOST"] = ${python(host)}  # before the import
+os.environ["FAL_QUEUE_RUN_HOST"] = ${python(host)}  # before the import
+os.environ["FAL_RUN_HOST"] = ${python(`${host}/run`)}
 
 import fal_client
 
@@ -74,12 +75,13 @@ console.log(requestId, data.video.url);
 
 function curl({ endpoint, input, origin }) {
   const key = '-H "Authorization: Key $COGREEL_API_KEY"';
-  return `# queue it
-curl -sS ${key} -H "Content-Type: application/json" \\
+  return `# queue it, with the key in COGREEL_API_KEY
+REQUEST_ID=$(curl -sS ${key} -H "Content-Type: application/json" \\
   ${shell(`${origin}/${endpoint}`)} \\
-  -d ${shell(JSON.stringify(input, null, 2))}
+  -d ${shell(JSON.stringify(input, null, 2))} |
+  sed -n 's/.*"request_id":"\\([^"]*\\)".*/\\1/p')
 
-# watch it, then fetch the result, with the request_id of the answer
+# watch it, then fetch the result
 curl -sSN ${key} "${origin}/${endpoint}/requests/$REQUEST_ID/status/stream?logs=1"
 curl -sS ${key} "${origin}/${endpoint}/requests/$REQUEST_ID"
 `;

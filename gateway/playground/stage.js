@@ -86,11 +86,11 @@ export function showVideo(result, fallback) {
   announce("The video is ready.");
 }
 
-/** The request has come to nothing: `kind` is failed, cancelled or gone. */
-export function showEnd(kind, headline, detail) {
+/** The request has come to nothing: `kind` is failed, cancelled or gone. `id` is what an operator would ask for. */
+export function showEnd(kind, headline, detail, id) {
   settle(kind, headline, detail);
-  show({ beneath: kind !== "gone", reuse: kind !== "gone" });
-  byId("facts").textContent = "";
+  show({ beneath: true, reuse: kind !== "gone" });
+  byId("facts").textContent = `request ${id}`;
   announce(`${headline}. ${detail}`);
 }
 

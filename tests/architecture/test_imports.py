@@ -16,11 +16,12 @@ CONTRACT = "cogreel.v1"
 MAY_IMPORT: dict[str, set[str]] = {
     "cogreel": set(),
     "files": set(),
+    "hosted": set(),
     "jobs": set(),
-    "service": {"jobs", "files"},
+    "service": {"jobs", "files", "hosted"},
     "inference": {"jobs", "files"},
     "training": {"inference"},
-    "gateway": {"cogreel"},
+    "gateway": {"cogreel", "hosted"},
     "host": {"jobs", "files", "service", "inference", "gateway", "cogreel"},
 }
 """Each room with the rooms that it may import; every room may import the messages of `cogreel.v1`."""

@@ -178,6 +178,27 @@ def test_services_monitors_budgets_and_policies_select_pods_and_ports_that_exist
                 assert "namespaceSelector" in peer or selected(peer["podSelector"])
 
 
+def test_whatever_serves_metrics_is_scraped_and_open_to_prometheus() -> None:
+    served = {name for name in pods("production") if "COGREEL_METRICS_LISTEN" in settings_of("production", name)}
+    assert served == {"cogreel-service", "cogreel-gateway", "cogreel-worker"}
+    policy = of_kind("production", "NetworkPolicy")["metrics"]["spec"]["podSelector"]
+    for name in served:
+        labels = pods("production")[name]["metadata"]["labels"]
+        monitors = of_kind("production", "PodMonitor").values()
+        assert any(matches(monitor["spec"]["selector"], labels) for monitor in monitors), name
+        assert matches(policy, labels), name
+
+
+@pytest.mark.parametrize("overlay", overlays())
+def test_webhooks_get_out_of_the_service_to_public_addresses_alone(overlay: str) -> None:
+    policy = of_kind(overlay, "NetworkPolicy")["service-webhooks"]["spec"]
+    assert matches(policy["podSelector"], pods(overlay)["cogreel-service"]["metadata"]["labels"])
+    [rule] = policy["egress"]
+    [to] = rule["to"]
+    assert {"10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16"} <= set(to["ipBlock"]["except"])
+    assert [port["port"] for port in rule["ports"]] == [443, 80]
+
+
 @pytest.mark.parametrize("overlay", overlays())
 def test_nothing_is_let_in_or_out_that_no_policy_names(overlay: str) -> None:
     deny = of_kind(overlay, "NetworkPolicy")["deny-all"]["spec"]

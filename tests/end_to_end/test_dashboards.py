@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ import promql_parser
 import pytest
 import yaml
 
+from tests.deployment import fetch
 from tests.end_to_end.exposition import Family, scrape
 from tests.end_to_end.tree import Tree
 
@@ -62,9 +64,10 @@ def selectors(query: str) -> dict[str, set[str]]:
 
 
 async def shown(tree: Tree) -> dict[str, Family]:
-    """All that the service and the workers show, by the names under which it is queried."""
+    """All that service, workers and gateway show, by the names under which it is queried."""
     caller = await tree.caller()
     await caller.ended((await caller.submit()).request_id)
+    await asyncio.to_thread(fetch, f"{tree.ready['http']}/health")
     families: dict[str, Family] = {}
     for url in tree.ready["metrics"].values():
         for name, family in (await scrape(url)).items():

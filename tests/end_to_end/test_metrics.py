@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from cogreel.v1.queue_pb2 import RequestState
 
 from host.metrics import Address, MetricsAddressError
-from tests.deployment import eventually
+from tests.deployment import eventually, fetch
 from tests.end_to_end.exposition import Family, scrape
 from tests.end_to_end.tree import Tree
 
@@ -74,6 +75,7 @@ async def test_a_worker_that_dies_takes_nothing_back_that_it_counted(watched_tre
 async def test_the_table_of_the_document_is_what_is_shown(watched_tree: Tree) -> None:
     caller = await watched_tree.caller()
     await caller.ended((await caller.submit()).request_id)
+    await asyncio.to_thread(fetch, f"{watched_tree.ready['http']}/health")
     shown = {process: await scrape(url) for process, url in watched_tree.ready["metrics"].items()}
     assert rows(shown) == set(ROW.findall(PAGE.read_text(encoding="utf-8")))
 

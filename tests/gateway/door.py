@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx2
 from httpx2 import AsyncClient, Response
 
+from gateway.metrics import GatewayMetrics
 from gateway.server import serving
 from gateway.settings import GatewaySettings
 from jobs.keys import create_key
@@ -83,20 +86,28 @@ class Door:
 
 
 @asynccontextmanager
-async def caller(url: str, api_key: str) -> AsyncIterator[AsyncClient]:
-    """An HTTP client with a key."""
-    async with AsyncClient(base_url=url, headers={"authorization": f"Key {api_key}"}, timeout=30) as http:
+async def caller(url: str, api_key: str, *, authority: Path | None = None) -> AsyncIterator[AsyncClient]:
+    """An HTTP client with a key, which trusts an authority."""
+    trust = ssl.create_default_context(cafile=authority)
+    async with AsyncClient(base_url=url, headers={"authorization": f"Key {api_key}"}, timeout=30, verify=trust) as http:
         yield http
 
 
 @asynccontextmanager
-async def door_of(deployment: Deployment, settings: GatewaySettings = GatewaySettings()) -> AsyncIterator[Door]:  # noqa: B008 - frozen
+async def door_of(
+    deployment: Deployment,
+    settings: GatewaySettings = GatewaySettings(),  # noqa: B008 - frozen
+    metrics: GatewayMetrics | None = None,
+    authority: Path | None = None,
+) -> AsyncIterator[Door]:
     """A gateway with a service behind it, and someone new before it."""
     service_port = await deployment.service()
     served = replace(settings, service=f"127.0.0.1:{service_port}", listen="127.0.0.1:0")
     _, api_key = await create_key(deployment.broker, f"tenant of {deployment.endpoint}")
-    async with serving(served) as port, caller(f"http://127.0.0.1:{port}", api_key) as http:
-        yield Door(http, f"http://127.0.0.1:{port}", api_key, deployment.endpoint, deployment, service_port)
+    async with serving(served, metrics) as port:
+        url = f"{'https' if settings.certificate else 'http'}://127.0.0.1:{port}"
+        async with caller(url, api_key, authority=authority) as http:
+            yield Door(http, url, api_key, deployment.endpoint, deployment, service_port)
 
 
 async def events_of(response: httpx2.Response) -> list[dict[str, Any]]:

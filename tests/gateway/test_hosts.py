@@ -77,6 +77,11 @@ async def test_pages_of_other_origins_may_call_only_if_they_are_named(deployment
     async with door_of(deployment) as closed:
         answer = await closed.http.options(f"/{closed.endpoint}", headers=asked)
         assert "access-control-allow-origin" not in answer.headers
+        for answer in (
+            await closed.submit(headers={"origin": "https://page.example"}),
+            await closed.http.get("/health", headers={"origin": "https://page.example"}),
+        ):
+            assert not [name for name in answer.headers if name.startswith("access-control-")]
     async with door_of(deployment, GatewaySettings(cors_origins=("https://page.example",))) as opened:
         answer = await opened.http.options(f"/{opened.endpoint}", headers=asked)
         assert answer.headers["access-control-allow-origin"] == "https://page.example"

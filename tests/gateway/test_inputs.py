@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from cogreel.v1 import queue_pb2
 from cogreel.v1.queue_pb2 import RequestStatus
 
-from tests.gateway.door import Door
+from gateway.settings import GatewaySettings
+from tests.deployment import Deployment
+from tests.gateway.door import Door, door_of
 
 
 async def status_of(door: Door, request_id: str) -> RequestStatus:
@@ -81,6 +84,19 @@ async def test_unknown_keys_nulls_and_whole_numbers_with_a_fraction_are_taken(sh
 async def test_a_body_that_is_too_large_is_refused_before_it_is_read(shared_door: Door) -> None:
     answer = await shared_door.http.post(f"/{shared_door.endpoint}", content=b" " * (31 * 1024**2 + 1))
     assert answer.status_code == 413
+    assert answer.headers["x-fal-request-id"]
+
+
+async def test_a_body_that_does_not_say_how_large_it_is_is_read_up_to_the_limit(deployment: Deployment) -> None:
+    async with door_of(deployment, GatewaySettings(max_body_bytes=1000)) as door:
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(100):
+                yield b" " * 100
+
+        answer = await door.http.post(f"/{door.endpoint}", content=pieces())
+        assert (answer.status_code, "1000 bytes" in answer.json()["detail"]) == (413, True)
+        assert (await door.submit()).status_code == 200
 
 
 async def test_headers_and_query_become_options_of_the_request(shared_door: Door) -> None:

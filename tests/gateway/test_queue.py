@@ -98,6 +98,26 @@ async def test_a_request_that_is_not_there_is_not_found_on_any_route(shared_door
         assert (answer.status_code, answer.json()["status"]) == (404, "NOT_FOUND")
 
 
+async def test_a_request_is_found_under_its_app_and_its_endpoint_and_under_no_other(shared_door: Door) -> None:
+    endpoint = f"{shared_door.endpoint}/image"
+    submitted = await shared_door.submit(endpoint=endpoint, image_url="https://images.example/a.png")
+    request_id = submitted.json()["request_id"]
+    for app in (shared_door.endpoint, endpoint):
+        assert (await shared_door.http.get(f"/{app}/requests/{request_id}/status")).status_code == 202
+        assert (await shared_door.http.get(f"/{app}/requests/{request_id}")).status_code == 400
+    for other in (f"{shared_door.endpoint}/video", "fal-ai/another", shared_door.endpoint.partition("/")[0]):
+        request = f"/{other}/requests/{request_id}"
+        for answer in (
+            await shared_door.http.get(f"{request}/status"),
+            await shared_door.http.get(f"{request}/status/stream"),
+            await shared_door.http.get(request),
+            await shared_door.http.put(f"{request}/cancel"),
+        ):
+            assert (answer.status_code, answer.json()["status"]) == (404, "NOT_FOUND")
+            assert answer.headers["x-fal-request-id"] == request_id
+    assert (await shared_door.status(request_id)).json()["status"] == "IN_QUEUE"
+
+
 async def test_another_tenants_request_is_not_found(shared_door: Door) -> None:
     request_id = await shared_door.submitted()
     async with shared_door.stranger() as stranger:
@@ -129,10 +149,36 @@ async def test_an_endpoint_that_is_not_served_is_named(shared_door: Door) -> Non
     assert shared_door.endpoint in answer.json()["detail"]
 
 
-async def test_every_answer_has_ids(shared_door: Door) -> None:
+async def test_a_caller_may_name_its_call(shared_door: Door) -> None:
     named = await shared_door.http.get("/health", headers={"x-request-id": "mine-1"})
     assert named.headers["x-request-id"] == named.headers["x-fal-request-id"] == "mine-1"
-    for path in ("/no/such", "/health"):
-        answer = await shared_door.http.get(path)
-        assert answer.headers["x-fal-request-id"] == answer.headers["x-request-id"]
-    assert (await shared_door.http.get("/no/such")).json()["detail"]
+    drawn = await shared_door.http.get("/health", headers={"x-request-id": "two words"})
+    assert str(uuid.UUID(drawn.headers["x-request-id"])) == drawn.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("call", "headers", "content", "status"),
+    [
+        ("GET /health", {}, b"", 200),
+        ("GET /", {}, b"", 200),
+        ("GET /playground/main.js", {}, b"", 200),
+        ("GET /.well-known/jwks.json", {}, b"", 200),
+        ("POST /api/fal/proxy", {}, b"", 400),
+        ("POST /fal-ai/any", {"authorization": ""}, b"", 401),
+        ("PUT /storage/upload/forged", {}, b"a", 403),
+        ("GET /playground/nothing.js", {}, b"", 404),
+        ("POST /fal-ai/another", {}, b"{}", 404),
+        ("DELETE /no/such", {}, b"", 405),
+        ("POST /api/fal/proxy", {"x-fal-target-url": "https://example.com/"}, b"", 412),
+        ("POST /ENDPOINT", {}, b"{", 422),
+        ("POST /run/ENDPOINT", {}, b"{}", 422),
+    ],
+)
+async def test_every_answer_has_ids_and_every_error_says_what_is_wrong(
+    shared_door: Door, call: str, headers: dict[str, str], content: bytes, status: int
+) -> None:
+    method, path = call.replace("ENDPOINT", shared_door.endpoint).split()
+    answer = await shared_door.http.request(method, path, headers=headers, content=content)
+    assert answer.status_code == status
+    assert answer.headers["x-fal-request-id"] == answer.headers["x-request-id"]
+    assert status < 400 or answer.json()["detail"]

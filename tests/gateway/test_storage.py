@@ -148,10 +148,14 @@ async def test_uploads_begin_with_a_good_key(door: Door, anyone: AsyncClient) ->
 async def test_a_stream_token_opens_streams_and_nothing_else(door: Door, anyone: AsyncClient) -> None:
     request_id = await door.submitted()
     await door.cancel(request_id)
-    token = (await door.http.post("/tokens/", json={"allowed_apps": ["any"], "token_expiration": 120})).json()
+    app = door.endpoint.partition("/")[2]
+    token = (await door.http.post("/tokens/", json={"allowed_apps": ["other", app], "token_expiration": 120})).json()
     path = f"{door.url}{door.path(request_id, '/status/stream')}"
     assert (await anyone.get(f"{path}?fal_jwt_token={token}")).status_code == 200
     assert (await anyone.get(f"{path}?fal_jwt_token=forged")).status_code == 401
+    elsewhere = (await door.http.post("/tokens/", json={"allowed_apps": ["other"]})).json()
+    assert (await anyone.get(f"{path}?fal_jwt_token={elsewhere}")).status_code == 403
+    assert (await door.http.post("/tokens/", json={"allowed_apps": "other"})).status_code == 422
     headers = {"authorization": f"Bearer {token}"}
     assert (await anyone.post(f"{door.url}/{door.endpoint}", json={}, headers=headers)).status_code == 401
     assert (await anyone.post(f"{door.url}/files/upload", content=b"a", headers=headers)).status_code == 401

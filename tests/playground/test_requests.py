@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from functools import partial
 
 import pytest
@@ -91,6 +92,8 @@ async def test_a_failed_request_says_why(visitor: Visitor) -> None:
     await page.get_by_role("button", name="Generate").click()
     await expect(visitor.headline).to_have_text("It failed")
     await expect(page.locator("#subline")).to_contain_text("owner/name")
+    await expect(page.locator("#facts")).to_have_text(re.compile("request [0-9a-f-]{36}"))
+    await expect(page.get_by_role("log")).to_contain_text("Attempt 1 on tester")
     await expect(visitor.rows).to_contain_text(["Failed"])
 
 

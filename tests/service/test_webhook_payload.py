@@ -37,7 +37,7 @@ def told(failure: Failure) -> dict[str, Any]:
     ("reason", "status", "kind"),
     [
         (FAILURE_REASON_START_TIMEOUT, 504, "request_timeout"),
-        (FAILURE_REASON_LEASE_LOST, 500, "runner_server_error"),
+        (FAILURE_REASON_LEASE_LOST, 500, "runner_disconnected"),
         (FAILURE_REASON_DEVICE, 500, "runner_server_error"),
         (FAILURE_REASON_STORE, 500, "internal_error"),
         (FAILURE_REASON_INTERNAL, 500, "internal_error"),
@@ -75,6 +75,8 @@ def test_what_is_no_fault_of_the_input_has_a_text_and_a_type(
 def test_a_fault_of_the_input_is_told_at_the_field_of_the_hosted_schema(
     reason: FailureReason.ValueType, kind: str, field: str, location: list[str | int]
 ) -> None:
+    if field.endswith("image.url") and reason == FAILURE_REASON_INVALID_INPUT:
+        kind = "image_load_error"
     said = told(Failure(reason=reason, message="why", field=field))
     assert said["error"] == "Invalid status code: 422"
     assert said["payload"] == {"detail": [{"loc": location, "msg": "why", "type": kind}]}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import AsyncIterator, Sequence
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,30 @@ async def test_a_receiver_is_known_by_its_name(server: HostileServer) -> None:
     assert head.startswith("POST /hook?a=b HTTP/1.1\r\n")
     assert f"Host: {HOST}:{server.port}\r\n" in head
     assert server.bodies == [b"{}"]
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "asked_s"),
+    [
+        ("503 Busy", "Retry-After: 120", 120),
+        ("429 Too Many Requests", "Retry-After: 7", 7),
+        ("503 Busy", "Retry-After: IN_TEN_MINUTES", 600),
+        ("503 Busy", "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT", 0),
+        ("503 Busy", "Retry-After: soon", 0),
+        ("503 Busy", "Retry-After: -5", 0),
+        ("503 Busy", "Retry-After: 1e9", 0),
+        ("503 Busy", "X-Nothing: 1", 0),
+        ("500 Oops", "Retry-After: 120", 0),
+    ],
+)
+async def test_a_busy_receiver_may_say_how_long_to_leave_it_alone(
+    server: HostileServer, status: str, said: str, asked_s: float
+) -> None:
+    said = said.replace("IN_TEN_MINUTES", formatdate(time.time() + 600, usegmt=True))
+    server.answers["/hook"] = answer(b"", said, status=status)
+    reply = await receivers("127.0.0.1").post(server.url("/hook", HOST), (), b"{}")
+    assert reply.retry_after_s == pytest.approx(asked_s, abs=30)
+    assert (reply.status, reply.final) == (int(status[:3]), False)
 
 
 async def test_a_certificate_that_does_not_hold_may_be_renewed(server: HostileServer) -> None:

@@ -12,7 +12,8 @@ from cogreel.v1.queue_pb2 import ListRequestsRequest
 from files import ObjectStore
 from files.fetch_guard import AllowedPlace, FetchSettings
 from jobs.subjects import REQ, WEBHOOKS_CONSUMER, RequestKey, request_subject
-from service.webhooks import AT_ONCE_A_HOST, WebhookSettings
+from service.webhook_turns import AT_ONCE_A_HOST
+from service.webhooks import WebhookSettings
 from tests.brokers import NatsServers
 from tests.deployment import Deployment, eventually
 from tests.hostile_server import HostileServer, answer, silent
@@ -208,6 +209,42 @@ async def test_a_slow_receiver_gets_eight_at_once_and_holds_up_nobody(deployed: 
         for request_id in ids:
             assert (await settled(caller, request_id)).delivered
         assert (most, len(slow.bodies)) == (AT_ONCE_A_HOST, len(ids))
+
+
+async def test_slow_receivers_of_one_tenant_hold_up_no_other_tenant(deployed: Deployment, receiver: Receiver) -> None:
+    deployed.fetching = FetchSettings(allow=tuple(map(AllowedPlace.parse, ("127.0.0.1", "localhost"))))
+    deployed.webhooks = WebhookSettings(retry_after_s=(LONG,), timeout_s=60, most_held=16)
+    port = await deployed.service()
+    caller, other = await deployed.caller(port), await deployed.caller(port, tenant="another")
+    let_go = asyncio.Event()
+
+    async def hold(writer: asyncio.StreamWriter) -> None:
+        await let_go.wait()
+        writer.write(answer())
+
+    async with HostileServer() as slow:
+        slow.answers["/"] = hold
+        ids = [await cancelled(caller, slow.url("/")) for _ in range(20)]  # as many as a replica takes on, and more
+        await until(lambda: len(slow.bodies) > 0)
+        quick = receiver.server.url("/hook", "localhost")
+        for _ in range(3):
+            assert (await settled(other, await cancelled(other, quick))).delivered
+        assert len(slow.bodies) < len(ids)
+        let_go.set()
+        for request_id in ids:
+            assert (await settled(caller, request_id)).delivered
+
+
+async def test_a_receiver_that_is_busy_is_left_alone_for_as_long_as_it_asks_and_no_longer_than_the_longest_pause(
+    deployed: Deployment, receiver: Receiver
+) -> None:
+    deployed.webhooks = WebhookSettings(retry_after_s=(1, LONG, 1, 1))
+    caller = await deployed.caller(await deployed.service())
+    for asked, granted in (("1200", 1200), ("864000", LONG)):
+        receiver.server.answers["/hook"] = answer(b"", f"Retry-After: {asked}", status="429 Too Many")
+        delivery = await tried(caller, await cancelled(caller, receiver.url))
+        assert delivery.last_status == 429
+        assert granted - 30 < delivery.next_time.ToNanoseconds() / 1e9 - time.time() <= granted
 
 
 async def test_nothing_is_left_of_a_delivery_whose_request_is_erased(deployed: Deployment, receiver: Receiver) -> None:

@@ -65,7 +65,7 @@ async def test_a_failure_is_delivered_with_its_status_and_reason(deployed: Deplo
     told = receiver.told(receiver.count - 1)
     assert (told["status"], told["error"]) == ("ERROR", "Invalid status code: 422")
     [detail] = told["payload"]["detail"]
-    assert (detail["loc"], detail["type"]) == (["body", "image_url"], "value_error")
+    assert (detail["loc"], detail["type"]) == (["body", "image_url"], "image_load_error")
     assert "no known kind" in detail["msg"]
 
 
