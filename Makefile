@@ -67,6 +67,7 @@ check: $(INSTALLED) manifests ## Check format, lint, types, contract, stubs and 
 	$(BIN)/buf format proto -d --exit-code
 	$(BIN)/buf lint
 	$(BIN)/buf breaking proto --against proto/baseline.binpb
+	$(BIN)/buf breaking proto --against tests/upgrade/previous_release/schema.binpb
 	$(BIN)/python scripts/generate_stubs.py --check
 	$(BIN)/python scripts/document_settings.py --check
 	$(BIN)/python -m scripts.document_commands --check
