@@ -41,11 +41,15 @@ Role = Literal["service", "device", "supervisor", "broker", "store"]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How much of everything there is. There is one worker for each step time, in seconds."""
+    """How much of everything there is, and for how long ended requests are kept, in seconds.
+
+    There is one worker for each step time, in seconds.
+    """
 
     brokers: Literal[1, 3] = 1
     services: int = 2
     step_s: tuple[float, ...] = (0.02, 0.03, 0.1)
+    retention_s: float = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +200,12 @@ class Installation:
             s3_secret_key=SecretStr(self._s3.secret_key),
             s3_bucket="chaos",
             endpoints={ENDPOINT: str(path)},
+            retention_s=self.shape.retention_s,
             checkpoint_s=1.0,
             shutdown_grace_s=1.0,
             devices="simulated",
             worker_grace_s=1.0,
+            fetch_allow="127.0.0.1",  # where the receivers of webhooks are
             log_format="json",
             log_level="info",
         )
