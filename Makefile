@@ -69,6 +69,7 @@ check: $(INSTALLED) manifests ## Check format, lint, types, contract, stubs and 
 	$(BIN)/buf breaking proto --against proto/baseline.binpb
 	$(BIN)/buf breaking proto --against tests/upgrade/previous_release/schema.binpb
 	$(BIN)/python scripts/generate_stubs.py --check
+	$(BIN)/python -m scripts.envoy --check
 	$(BIN)/python scripts/document_settings.py --check
 	$(BIN)/python -m scripts.document_commands --check
 	$(BIN)/python -m scripts.document_errors --check
@@ -100,6 +101,7 @@ format: $(INSTALLED) ## Format Python and proto files.
 
 stubs: $(INSTALLED) ## Generate stubs from proto/. LANG=python|typescript|go OUT=folder
 	$(BIN)/python scripts/$(STUBS)$(if $(findstring command line,$(origin OUT)), --out '$(OUT)')
+	@$(BIN)/python -m scripts.envoy
 
 baseline: $(INSTALLED) ## Take the present contract as what later changes must not break.
 	$(BIN)/buf build proto --exclude-source-info -o proto/baseline.binpb

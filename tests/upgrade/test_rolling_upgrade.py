@@ -25,7 +25,7 @@ from tests.chaos.callers import Account, Caller, connect
 from tests.chaos.campaign import sweep_orphans
 from tests.chaos.checker import check
 from tests.chaos.evidence import Evidence, gather_evidence, read_states
-from tests.chaos.history import CallError, History
+from tests.chaos.history import History
 from tests.chaos.installation import ENDPOINT, THIS_RELEASE, Installation, Release, Shape
 from tests.chaos.request_rules import ENDED, by_request
 from tests.deployment import eventually
@@ -98,13 +98,12 @@ async def under_load(installation: Installation, folder: Path) -> AsyncIterator[
 async def replace_everything(scene: Scene, release: Release) -> None:
     """Replace services, then workers, while work goes on between any two.
 
-    One request waits meanwhile and is watched throughout, and there is a webhook that nobody takes.
+    One request waits meanwhile and is watched throughout.
     """
     installation, load = scene.installation, scene.load
     rollout = Rollout(installation, release, scene.broker, scene.history)
     await pause(scene.broker, ENDPOINT, [PRIORITY_LOW])
     waiting = await load.submit(prompt="butterflies that wait for all of it", priority="low")
-    await load.submit(prompt="butterflies that nobody is told of", webhook_url=NOBODY)
     async with asyncio.TaskGroup() as group:
         group.create_task(load.follow(waiting, "throughout"))
         await load.until_more(VIDEOS_BETWEEN)
@@ -146,19 +145,15 @@ async def test_no_request_is_lost_or_made_twice_and_no_caller_notices(
     installation = TakenOver(tmp_path, SHAPE, before)
     async with installation:
         async with under_load(installation, tmp_path) as scene:
+            if before == THIS_RELEASE:  # the other one refuses webhooks, and meets what is kept of them
+                await scene.load.submit(prompt="butterflies that nobody is told of", webhook_url=NOBODY)
             await replace_everything(scene, after)
         evidence = await gather_evidence(installation.nats_url, installation.store)
         assert made_more_than_once(evidence) == {}
         await sweep_orphans(installation)
         evidence = await gather_evidence(installation.nats_url, installation.store)
-    print(
-        dict(scene.load.retries),
-        len(scene.load.made),
-        len(by_request(evidence.states)),
-        len(scene.history.of(CallError)),
-    )
     assert check(scene.history, evidence) == []
-    last = [states[-1].record for states in by_request(evidence.states).values()]
-    assert {record.request_id for record in last} >= set(scene.load.made)
-    profiles = {record.output.video.model.profile for record in last if record.state == State.STATE_COMPLETED}
-    assert profiles == {"", "exact"}  # which only this release tells: both have made videos
+    records = {name: states[-1].record for name, states in by_request(evidence.states).items()}
+    # Which release made a video shows by its profile: only this one tells it. Both have made some.
+    profiles = {records[request_id].output.video.model.profile for request_id in scene.load.made}
+    assert profiles == {"exact"} | ({""} if previous_release != THIS_RELEASE else set())
