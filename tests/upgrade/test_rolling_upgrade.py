@@ -26,7 +26,7 @@ from tests.chaos.campaign import sweep_orphans
 from tests.chaos.checker import check
 from tests.chaos.evidence import Evidence, gather_evidence, read_states
 from tests.chaos.history import History
-from tests.chaos.installation import ENDPOINT, THIS_RELEASE, Installation, Release, Shape
+from tests.chaos.installation import ENDPOINT, THIS_RELEASE, Installation, Release, Role, Shape
 from tests.chaos.request_rules import ENDED, by_request
 from tests.deployment import eventually
 from tests.forwarding import forwarding
@@ -95,8 +95,8 @@ async def under_load(installation: Installation, folder: Path) -> AsyncIterator[
         await eventually(scene.ended, bool, within_s=ENDED_WITHIN_S)
 
 
-async def replace_everything(scene: Scene, release: Release) -> None:
-    """Replace services, then workers, while work goes on between any two.
+async def replace_everything(scene: Scene, release: Release, roles: tuple[Role, ...]) -> None:
+    """Replace all processes, one role after the other, while work goes on between any two of them.
 
     One request waits meanwhile and is watched throughout.
     """
@@ -107,12 +107,15 @@ async def replace_everything(scene: Scene, release: Release) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(load.follow(waiting, "throughout"))
         await load.until_more(VIDEOS_BETWEEN)
-        for service in installation.services:
-            await rollout.replace_service(service)
-            await load.until_more(VIDEOS_BETWEEN)
-        for worker in installation.workers:
-            await rollout.replace_worker(worker)
-            await load.until_more(VIDEOS_BETWEEN)
+        for role in roles:
+            if role == "service":
+                for service in installation.services:
+                    await rollout.replace_service(service)
+                    await load.until_more(VIDEOS_BETWEEN)
+            else:
+                for worker in installation.workers:
+                    await rollout.replace_worker(worker)
+                    await load.until_more(VIDEOS_BETWEEN)
         await resume(scene.broker, ENDPOINT, [PRIORITY_LOW])
 
 
@@ -140,14 +143,15 @@ async def test_no_request_is_lost_or_made_twice_and_no_caller_notices(
     direction: str, previous_release: Release, tmp_path: Path
 ) -> None:
     before, after = previous_release, THIS_RELEASE
+    roles: tuple[Role, ...] = ("supervisor", "service")  # what is accepted must be understood by whoever runs it
     if direction == "rollback":
-        before, after = after, before
+        before, after, roles = after, before, ("service", "supervisor")
     installation = TakenOver(tmp_path, SHAPE, before)
     async with installation:
         async with under_load(installation, tmp_path) as scene:
             if before == THIS_RELEASE:  # the other one refuses webhooks, and meets what is kept of them
                 await scene.load.submit(prompt="butterflies that nobody is told of", webhook_url=NOBODY)
-            await replace_everything(scene, after)
+            await replace_everything(scene, after, roles)
         evidence = await gather_evidence(installation.nats_url, installation.store)
         assert made_more_than_once(evidence) == {}
         await sweep_orphans(installation)
