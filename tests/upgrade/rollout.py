@@ -15,7 +15,7 @@ from tests.chaos.history import Fault, History
 from tests.chaos.installation import Installation, KeptProcess, Release
 from tests.deployment import eventually
 
-READY_WITHIN_S = 40.0
+READY_WITHIN_S = 60.0
 _SERVES = health_pb2.HealthCheckRequest(service="cogreel.v1.QueueService")
 
 
