@@ -107,7 +107,8 @@ def container(name: str, image: str, *arguments: str, options: tuple[str, ...] =
     try:
         yield full
     except TrialError:
-        print(f"--- {name}\n{run('podman', 'logs', '--tail', '30', full, check=False)}", file=sys.stderr)
+        logged = run("podman", "logs", "--tail", "30", full, check=False)
+        print(f"--- {name}\n{logged.stdout}{logged.stderr}", file=sys.stderr)
         raise
     finally:
         began = time.monotonic()
@@ -201,9 +202,18 @@ def trial(folder: Path, stack: ExitStack) -> None:
     until("the service", service, "cogreeld", "health", "--service", "cogreel.v1.QueueService")
     worker = stack.enter_context(container("worker", "worker", options=options))
     until("the worker", worker, "cogreeld", "health", "127.0.0.1:50053", "--service", "cogreel.worker")
-    # It is told where the service is, and knows no credential of NATS or of the store.
-    told = ("--env", "COGREEL_GATEWAY_LISTEN=0.0.0.0:8080", "--env", "COGREEL_GATEWAY_SERVICE=service:50051")
-    gateway = stack.enter_context(container("gateway", "service", "gateway", options=("--memory=1g", *told)))
+    # It is told what it is told on Kubernetes, but for the service's name: no credential of NATS or of the store.
+    told = (ROOT / "deploy/k8s/base/gateway.env").read_text(encoding="utf-8").replace("cogreel-service:", "service:")
+    own = write(folder / "gateway", {"gateway.env": told})
+    sealing = write(folder / "gateway-secrets", {"COGREEL_GATEWAY_SECRET": secrets.token_hex(32)})
+    gateway_options = (
+        "--env-file",
+        f"{own}/gateway.env",
+        "--volume",
+        f"{sealing}:/etc/cogreel/secrets:ro",
+        "--memory=1g",
+    )
+    gateway = stack.enter_context(container("gateway", "service", "gateway", options=gateway_options))
     until("the gateway", gateway, "python", "-c", GATEWAY_ANSWERS)
     key = run("podman", "exec", service, "cogreeld", "keys", "create", "--tenant", "trial").stdout.split()[0]
     videos = folder / "videos"
@@ -240,20 +250,21 @@ def main() -> int:
         print(f"not here: {', '.join(missing)}. Debian: apt-get install podman buildah", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the containers are stopped then too
-    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
-        Path(temporary).chmod(0o755)
-        try:
-            for image in IMAGES:
-                build(image)
+    try:
+        for image in IMAGES:
+            build(image)
+        # An error leaves the stack as one, so that each container tells what it has logged.
+        with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
+            Path(temporary).chmod(0o755)
             run("podman", "network", "rm", "--force", NETWORK, check=False)
             run("podman", "network", "create", NETWORK)
             stack.callback(run, "podman", "network", "rm", NETWORK, check=False)
             trial(Path(temporary), stack)
             if keep:
                 input("Enter stops everything. ")
-        except TrialError as error:
-            print(f"Error: {error}", file=sys.stderr)
-            return 1
+    except TrialError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
     say("everything is stopped")
     return 0
 

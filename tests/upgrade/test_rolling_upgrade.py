@@ -22,7 +22,7 @@ from jobs.broker import Broker
 from jobs.pauses import pause, resume
 from jobs.record_pb2 import State
 from tests.chaos.callers import Account, Caller, connect
-from tests.chaos.campaign import sweep_orphans
+from tests.chaos.campaign import LOOK_EVERY_S, sweep_orphans
 from tests.chaos.checker import check
 from tests.chaos.evidence import Evidence, gather_evidence, read_states
 from tests.chaos.history import History
@@ -64,6 +64,7 @@ class Scene:
 
     async def ended(self) -> bool:
         """Whether every request has ended."""
+        await asyncio.sleep(LOOK_EVERY_S)  # each look reads the whole stream, which others are still busy with
         requests = by_request(await read_states(self.installation.nats_url))
         return all(states[-1].record.state in ENDED for states in requests.values())
 
