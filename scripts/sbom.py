@@ -32,7 +32,7 @@ def write_sbom(image: str, output: Path) -> Counter[str]:
     Raises:
         SbomError: the image cannot be read.
     """
-    name, _, tag = image.rpartition("/")[2].partition(":")
+    name, _, tag = image.rpartition("/")[2].replace("@", ":", 1).partition(":")  # a tag or a digest
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         archive = Path(temporary) / "image.tar"
