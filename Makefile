@@ -42,7 +42,7 @@ demo: $(INSTALLED) $(RIFE) ## Make one video, from prompt to MP4. PROMPT="…" f
 test: $(INSTALLED) $(RIFE) ## Run the whole suite on the real engines.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-long: $(INSTALLED) ## Run the tests that take long: a kill campaign, a zombie, the search for secrets.
+test-long: $(INSTALLED) ## Run the tests that take long: a kill campaign, upgrades, a zombie, the search for secrets.
 	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 test-cluster: $(INSTALLED) ## Run the queue's tests, the long ones too, on three brokers instead of one.
