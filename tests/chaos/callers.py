@@ -200,7 +200,7 @@ class Caller:
                         message = await call.read()
                     if not isinstance(message, WatchStatusResponse):
                         break
-                    event = _event_of(message, watcher, stream, replica.name, request_id)
+                    event = event_of(message, watcher, stream, replica.name, request_id)
                     self._history.add(event)
                     cursor = message.cursor
                     if event.state in TERMINAL:
@@ -243,7 +243,8 @@ class Caller:
         self._history.add(CallError(time.time(), replica.name, method, request_id, error.code().name, message))
 
 
-def _event_of(message: WatchStatusResponse, watcher: str, stream: int, replica: str, request_id: str) -> WatchEvent:
+def event_of(message: WatchStatusResponse, watcher: str, stream: int, replica: str, request_id: str) -> WatchEvent:
+    """A message of a watch as the history notes it."""
     kind = message.WhichOneof("event") or ""
     has_place = kind == "position" or (kind == "state" and message.state.HasField("position"))
     attempts = {

@@ -1,12 +1,13 @@
 """A whole installation as processes: engines, service replicas, and supervisors that each keep one simulated device.
 
 Everything that dies is started again by itself, as an operator's supervisor would. What a process is started with next
-can be given failpoints.
+can be given failpoints, and of which release it is.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -40,20 +41,44 @@ Role = Literal["service", "device", "supervisor", "broker", "store"]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How much of everything there is. There is one worker for each step time, in seconds."""
+    """How much of everything there is, and for how long ended requests are kept, in seconds.
+
+    There is one worker for each step time, in seconds.
+    """
 
     brokers: Literal[1, 3] = 1
     services: int = 2
     step_s: tuple[float, ...] = (0.02, 0.03, 0.1)
+    retention_s: float = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A source tree whose programs can be run. `before` is whether its Python packages go before those installed."""
+
+    folder: Path
+    before: bool = True
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What lets a program find the packages of this tree first, the client's among them."""
+        return {"PYTHONPATH": os.pathsep.join(map(str, (self.folder, self.folder / "client")))} if self.before else {}
+
+
+THIS_RELEASE = Release(Path(__file__).resolve().parents[2], before=False)
 
 
 class KeptProcess:
-    """One of our own programs, kept running. `failpoints` is what its next run gets as COGREEL_FAILPOINTS."""
+    """One of our own programs, kept running.
 
-    def __init__(self, name: str, command: str, settings: Settings, logs: Path) -> None:
+    `failpoints` is what its next run gets as COGREEL_FAILPOINTS, and `release` whose code that run is.
+    """
+
+    def __init__(self, name: str, command: str, settings: Settings, logs: Path, release: Release) -> None:
         self.name = name
         self.settings = settings
         self.failpoints = ""
+        self.release = release
         self._command = command
         self._log_path = logs / f"{name}.log"
         self.kept = KeptChild(self._next_run, backoff=RESTARTS)
@@ -64,7 +89,8 @@ class KeptProcess:
             name=self.name,
             argv=(sys.executable, "-m", "host.cli", self._command),
             log_path=self._log_path,
-            env=environment | {"COGREEL_FAILPOINTS": self.failpoints},
+            env=environment | self.release.environment | {"COGREEL_FAILPOINTS": self.failpoints},
+            cwd=self.release.folder,
         )
 
     @property
@@ -85,9 +111,10 @@ class KeptProcess:
 class Installation:
     """All processes, as an async context manager. `store` reads the bucket; `api_key` is its caller's."""
 
-    def __init__(self, folder: Path, shape: Shape) -> None:
+    def __init__(self, folder: Path, shape: Shape, release: Release = THIS_RELEASE) -> None:
         self.folder = folder
         self.shape = shape
+        self.release = release
         self.services: list[KeptProcess] = []
         self.workers: list[KeptProcess] = []
         self.api_key = ""
@@ -119,15 +146,12 @@ class Installation:
             settings = self._settings()
             self._store = ObjectStore(settings.store())
             await self._store.ensure_bucket()
-            async with Broker(self.broker_settings) as broker:
-                await ensure_streams(broker)
-                await ensure_consumers(broker, [ENDPOINT])
-                _, self.api_key = await create_key(broker, TENANT)
             self._common = settings
+            self.api_key = await self.prepare()
             ports = choose_ports([f"service-{number}" for number in range(self.shape.services)])
             for name, port in ports.items():
                 listening = settings.model_copy(update={"listen": f"127.0.0.1:{port}"})
-                service = KeptProcess(name, "serve", listening, self.folder / "logs")
+                service = KeptProcess(name, "serve", listening, self.folder / "logs", self.release)
                 self.services.append(service)
                 await stack.enter_async_context(service.kept)
             self._stack = stack.pop_all()
@@ -144,11 +168,20 @@ class Installation:
     ) -> None:
         await self._stack.aclose()
 
+    async def prepare(self) -> str:
+        """Set up the broker before any process runs; returns a caller's key."""
+        async with Broker(self.broker_settings) as broker:
+            await ensure_streams(broker)
+            await ensure_consumers(broker, [ENDPOINT])
+            _, api_key = await create_key(broker, TENANT)
+        return api_key
+
     async def add_worker(self, step_s: float, *, failpoints: str = "") -> KeptProcess:
         """Start one more supervisor, whose device sleeps `step_s` seconds a step."""
         name = f"worker-{len(self.workers)}"
         own = {"worker_name": name, "simulated_step_s": step_s}
-        worker = KeptProcess(name, "worker", self._common.model_copy(update=own), self.folder / "logs")
+        settings = self._common.model_copy(update=own)
+        worker = KeptProcess(name, "worker", settings, self.folder / "logs", self.release)
         worker.failpoints = failpoints
         await self._stack.enter_async_context(worker.kept)
         self.workers.append(worker)
@@ -167,10 +200,12 @@ class Installation:
             s3_secret_key=SecretStr(self._s3.secret_key),
             s3_bucket="chaos",
             endpoints={ENDPOINT: str(path)},
+            retention_s=self.shape.retention_s,
             checkpoint_s=1.0,
             shutdown_grace_s=1.0,
             devices="simulated",
             worker_grace_s=1.0,
+            fetch_allow="127.0.0.1",  # where the receivers of webhooks are
             log_format="json",
             log_level="info",
         )

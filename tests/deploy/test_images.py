@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from scripts.sbom import kinds, packages
 from tests.deploy.test_manifests import pods
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,3 +38,11 @@ def test_an_image_runs_as_the_user_of_the_manifests_and_leaves_its_build_behind(
 def test_the_image_of_the_service_has_no_torch() -> None:
     text = (ROOT / "deploy/images/service.Containerfile").read_text(encoding="utf-8")
     assert re.findall(r"'\.\[(.*)\]'", text) == ["otel"]
+
+
+def test_a_bill_of_materials_is_counted_by_kind(tmp_path: Path) -> None:
+    urls = ["pkg:deb/debian/base-files@12.4?arch=amd64", "pkg:pypi/grpcio@1.80.0", "pkg:pypi/nats-py@2.16.0"]
+    sbom = tmp_path / "image.cdx.json"
+    sbom.write_text(json.dumps({"components": [{"purl": url} for url in urls] + [{"type": "operating-system"}]}))
+    assert kinds(sbom) == {"deb": 1, "pypi": 2}
+    assert packages(sbom)["pkg:pypi/grpcio"] == "1.80.0"

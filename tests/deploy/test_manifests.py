@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from host.serve import check_address
 from host.settings import Settings
 from host.worker_pool import DRAIN_MARGIN_S
 from scripts.manifests import CHECKOV, OVERLAYS, Document, documents, lint, overlays, problems, render
@@ -118,6 +119,17 @@ def test_every_setting_is_one_that_the_programs_read(overlay: str, workload: str
     assert {name for name in settings if name.startswith("COGREEL_")} <= known
     values = {name.removeprefix("COGREEL_").lower(): value for name, value in settings.items()}
     Settings.model_validate_strings({name: value for name, value in values.items() if name != "endpoints"})
+
+
+@pytest.mark.parametrize("overlay", overlays())
+@pytest.mark.parametrize(
+    ("workload", "setting"), [("cogreel-service", "listen"), ("cogreel-gateway", "gateway_listen")]
+)
+def test_what_is_to_be_reached_from_other_pods_may_listen_there(overlay: str, workload: str, setting: str) -> None:
+    settings = settings_of(overlay, workload)
+    address = settings[f"COGREEL_{setting.upper()}"]
+    assert address.startswith("0.0.0.0:")
+    check_address(address, insecure=settings.get("COGREEL_INSECURE") == "true")
 
 
 @pytest.mark.parametrize("overlay", overlays())
