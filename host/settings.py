@@ -24,6 +24,7 @@ from gateway.settings import MAX_BODY_BYTES, GatewaySettings
 from inference.profiles import EXACT, Profile
 from jobs.broker import BrokerSettings
 from jobs.cards import load_card
+from jobs.nats_tls import NatsTls
 from service.queue_servicer import QueueServiceSettings
 from service.server import ServerSettings
 from service.sweeper import SweeperSettings
@@ -42,7 +43,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="COGREEL_", frozen=True, extra="ignore")
 
     nats_url: SecretStr = SecretStr("nats://127.0.0.1:4222")
-    """NATS servers, comma-separated, with credentials: nats://user:password@host:port."""
+    """NATS servers, comma-separated, with credentials: nats://user:password@host:port, or tls://…"""
+    nats_ca_file: Path | None = None
+    """PEM file of the authorities that NATS servers are trusted by, instead of the public ones."""
+    nats_certificate: Path | None = None
+    """PEM file of the certificate chain by which NATS servers know this process, where they ask for one."""
+    nats_private_key: Path | None = None
+    """PEM file of its key."""
+    nats_tls_first: bool = False
+    """Whether TLS to NATS begins before the server has spoken, for servers with `handshake_first`: then nobody in
+    between can talk this process out of TLS."""
+    nats_inbox_prefix: str = Field(default="_INBOX", pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*$")
+    """Where the answers of NATS arrive; a prefix for each role keeps the answers to one from the others."""
     nats_replicas: int = Field(default=1, ge=1, le=5)
     """In how many copies the streams are kept: 1 alone, 3 in a cluster."""
     queue_max_bytes: int = Field(default=2 * 1024**3, gt=0)
@@ -185,6 +197,8 @@ class Settings(BaseSettings):
         return BrokerSettings(
             url=self.nats_url.get_secret_value(),
             name=f"cogreel {role}",
+            tls=NatsTls(self.nats_ca_file, self.nats_certificate, self.nats_private_key, first=self.nats_tls_first),
+            inbox_prefix=self.nats_inbox_prefix,
             replicas=self.nats_replicas,
             max_queue_bytes=self.queue_max_bytes,
             max_log_bytes=self.log_max_bytes,

@@ -108,7 +108,7 @@ async def serving(
     again, once a stream can be followed no more, as when it was made anew: this replica must start again.
 
     Raises:
-        BrokerUnavailableError: the streams cannot be set up.
+        BrokerUnavailableError: the streams cannot be set up, or NATS does not allow what this takes.
         OSError: the address cannot be listened on.
     """
     await ensure_streams(broker, update=True)
@@ -165,6 +165,7 @@ async def serving(
             for descriptor in module.DESCRIPTOR.services_by_name.values()
         ]
         reflection.enable_server_reflection((*described, reflection.SERVICE_NAME), server)
+        await broker.check_subscriptions()
         try:
             port = server.add_insecure_port(settings.address)
         except RuntimeError as error:

@@ -167,6 +167,8 @@ class Deployment:
         """From where services and workers that are started later fetch files."""
         self.webhooks = WebhookSettings()
         """How services that are started later deliver webhooks."""
+        self.worker_settings = settings
+        """How workers that are started later reach NATS."""
         self.broker = Broker(self.settings)
         self._stack = AsyncExitStack()
 
@@ -243,8 +245,8 @@ class Deployment:
 
     async def dead_worker(self) -> None:
         """Let the next request be claimed by a worker that dies right after: it holds nothing and answers nobody."""
-        broker = await self._stack.enter_async_context(Broker(self.settings))
-        await ensure_consumers(broker, [self.endpoint])
+        await ensure_consumers(self.broker, [self.endpoint])
+        broker = await self._stack.enter_async_context(Broker(self.worker_settings))
 
         async def claim_and_die() -> None:
             worker = Worker(incarnation=secrets.token_hex(8), name="dead")
@@ -267,7 +269,8 @@ class Deployment:
         registry: CollectorRegistry | None = None,
     ) -> VideoWorker:
         """Start a worker that is drained at the end of the test; `registry` gets its metrics."""
-        broker = await self._stack.enter_async_context(Broker(self.settings, QueueMetrics(registry)))
+        await ensure_consumers(self.broker, self.cards)  # which is the service's part, where there is one
+        broker = await self._stack.enter_async_context(Broker(self.worker_settings, QueueMetrics(registry)))
         worker = VideoWorker(
             WorkerSettings(incarnation=secrets.token_hex(8), name=name, endpoints=tuple(self.cards), grace_s=grace_s),
             broker,
