@@ -42,6 +42,7 @@ from jobs.tasks import end_task
 from service.metrics import ServiceMetrics
 from service.queue_servicer import QueueServiceSettings
 from service.server import ServerSettings, serving
+from service.server_tls import ServerTls
 from service.sweeper import SweeperSettings
 from service.upload_rules import UploadSettings
 from service.webhooks import WebhookSettings
@@ -216,11 +217,15 @@ class Deployment:
         uploads: UploadSettings = UploadSettings(),  # noqa: B008 - frozen
         registry: CollectorRegistry | None = None,
         scaler_address: str = "",
+        health_address: str = "",
+        tls: ServerTls | None = None,
     ) -> AsyncIterator[int]:
         """A service replica for the length of the block; `registry` gets its metrics."""
         settings = ServerSettings(
             address=f"127.0.0.1:{port}",
             scaler_address=scaler_address,
+            health_address=health_address,
+            tls=tls,
             grace_s=0.5,
             queue=QueueServiceSettings(checkpoint_s=checkpoint_s),
             sweeper=SweeperSettings(retention_s=retention_s),
