@@ -59,6 +59,18 @@ class RoleNats:
         tls = NatsTls(self.authority.certificate, certificate, key, first=True)
         return BrokerSettings(url=self.url(role), name=role, tls=tls, inbox_prefix=inbox_prefix or f"_INBOX_{role}")
 
+    def environment(self, role: Role) -> dict[str, str]:
+        """The same as variables, for a process of the role."""
+        certificate, key = self.authority.issue(role)
+        return {
+            "COGREEL_NATS_URL": self.url(role),
+            "COGREEL_NATS_CA_FILE": str(self.authority.certificate),
+            "COGREEL_NATS_CERTIFICATE": str(certificate),
+            "COGREEL_NATS_PRIVATE_KEY": str(key),
+            "COGREEL_NATS_TLS_FIRST": "true",
+            "COGREEL_NATS_INBOX_PREFIX": f"_INBOX_{role}",
+        }
+
 
 @asynccontextmanager
 async def role_nats(folder: Path) -> AsyncIterator[RoleNats]:

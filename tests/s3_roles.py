@@ -48,6 +48,16 @@ class RoleS3:
         """As a process of the role has them."""
         return replace(self.owner, access_key=role, secret_key=f"{role}-secret")
 
+    def environment(self, role: S3Role) -> dict[str, str]:
+        """The same as variables, for a process of the role."""
+        settings = self.settings(role)
+        return {
+            "COGREEL_S3_ENDPOINT": settings.endpoint,
+            "COGREEL_S3_ACCESS_KEY": settings.access_key,
+            "COGREEL_S3_SECRET_KEY": settings.secret_key,
+            "COGREEL_S3_BUCKET": settings.bucket,
+        }
+
 
 @asynccontextmanager
 async def role_s3(folder: Path) -> AsyncIterator[RoleS3]:

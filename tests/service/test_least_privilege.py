@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
@@ -18,6 +19,9 @@ from google.protobuf.duration_pb2 import Duration
 from structlog.testing import capture_logs
 
 from files import ObjectStore
+from inference.blend import BlendDoubler
+from inference.simulated import SimulatedModel
+from inference.worker import VideoWorker, WorkerSettings
 from jobs.broker import Broker
 from jobs.keys import create_key, revoke_key, rotate_key
 from jobs.pauses import list_pauses, pause, resume
@@ -30,6 +34,7 @@ from tests.deployment import Deployment
 from tests.roles import RoleNats, role_nats
 from tests.service.operators import operator_of, status_code
 from tests.service.webhook_calls import call_loopback, settled
+from tests.waiting import until
 from tests.webhook_receiver import Receiver
 
 
@@ -99,6 +104,28 @@ async def test_a_worker_that_is_drained_hands_its_request_to_another(guarded: De
     await guarded.worker()
     first.drain()
     assert await caller.ended(request_id) == REQUEST_STATE_COMPLETED
+
+
+async def test_a_worker_that_comes_first_waits_for_the_service(guarded: Deployment, guarded_nats: RoleNats) -> None:
+    settings = WorkerSettings("feed", "first", (guarded.endpoint,))
+    async with Broker(guarded_nats.settings("worker")) as broker:
+        worker = VideoWorker(settings, broker, guarded.store, SimulatedModel(frames=9), BlendDoubler())
+        running = asyncio.create_task(worker.run())
+        with capture_logs() as logged:
+            await until(lambda: any(line["event"] == "queue.awaited" for line in logged))
+        caller = await guarded.caller(await guarded.service())
+        assert await caller.ended((await caller.submit()).request_id) == REQUEST_STATE_COMPLETED
+        worker.drain()
+        await running
+
+
+async def test_a_worker_that_waits_can_be_stopped(guarded: Deployment, guarded_nats: RoleNats) -> None:
+    settings = WorkerSettings("feed", "first", ("test/nobody serves this",))
+    async with Broker(guarded_nats.settings("worker")) as broker:
+        worker = VideoWorker(settings, broker, guarded.store, SimulatedModel(frames=9), BlendDoubler())
+        running = asyncio.create_task(worker.run())
+        worker.drain()
+        await asyncio.wait_for(running, 5)
 
 
 async def test_held_requests_are_queued_and_counted(guarded: Deployment) -> None:
