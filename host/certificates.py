@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.certificates import CertificateError, read_authorities, read_identity
+from service.certificates import CertificateError, PrivateKeyError, read_authorities, read_identity
 
 
 def identity_files(prefix: str, certificate: Path | None, private_key: Path | None) -> tuple[Path, Path] | None:
@@ -21,7 +21,8 @@ def identity_files(prefix: str, certificate: Path | None, private_key: Path | No
     try:
         read_identity(certificate, private_key)
     except CertificateError as error:
-        raise ValueError(f"{names[0] if error.path == certificate else names[1]}: {error}") from error
+        name = names[isinstance(error, PrivateKeyError)]
+        raise ValueError(f"{name}: {error}") from error
     return certificate, private_key
 
 

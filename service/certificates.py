@@ -11,11 +11,15 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 
 class CertificateError(ValueError):
-    """A file is not there, cannot be read, or is not what it should be. `path` is which."""
+    """A file is not there, cannot be read, or is not what it should be."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path} {problem}")
-        self.path = path
+        self.problem = problem
+
+
+class PrivateKeyError(CertificateError):
+    """It is the file of the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,15 @@ def read_identity(certificate: Path, private_key: Path) -> Identity:
     """A certificate chain with the key that belongs to it.
 
     Raises:
-        CertificateError: one of the files cannot be used, or the key is that of another certificate.
+        PrivateKeyError: the key cannot be used, or is that of another certificate.
+        CertificateError: the certificate cannot be used.
     """
-    chain, key = _read(certificate), _read(private_key)
+    chain = _read(certificate)
     owner = _certificates(certificate, chain)[0].public_key()
+    try:
+        key = _read(private_key)
+    except CertificateError as error:
+        raise PrivateKeyError(private_key, error.problem) from error
     try:
         loaded = serialization.load_pem_private_key(key, password=None)
     except TypeError as error:
@@ -41,9 +50,9 @@ def read_identity(certificate: Path, private_key: Path) -> Identity:
             private_key, "holds a key that wants a password, which nobody is there to type"
         ) from error
     except ValueError as error:
-        raise CertificateError(private_key, "holds no private key in PEM") from error
+        raise PrivateKeyError(private_key, "holds no private key in PEM") from error
     if _comparable(loaded.public_key()) != _comparable(owner):
-        raise CertificateError(private_key, f"holds the key of another certificate than the one in {certificate}")
+        raise PrivateKeyError(private_key, f"holds the key of another certificate than the one in {certificate}")
     return Identity(chain, key)
 
 

@@ -46,18 +46,7 @@ async def check_listening(settings: Settings) -> list[Finding]:
                 "Use an address of this machine (0.0.0.0 for all of them), and a port above 1023.",
             )
         ]
-    if settings.certificate is not None:
-        return [_check_certificate(settings)]
-    if settings.insecure:
-        return [
-            warning(
-                "listen",
-                f"{settings.listen} may be reached from other machines, without TLS (COGREEL_INSECURE)",
-                "Prompts and API keys can be read on the way.",
-                "Let only a proxy that speaks TLS reach it, by network policy or firewall.",
-            )
-        ]
-    return [ok("listen", f"{settings.listen} is free")]
+    return [_check_certificate(settings) if settings.certificate is not None else _check_without_tls(settings)]
 
 
 def _trouble_binding(host: str, port: int) -> int:
@@ -75,6 +64,17 @@ def _trouble_binding(host: str, port: int) -> int:
     except OSError as error:
         return error.errno or errno.EIO
     return 0
+
+
+def _check_without_tls(settings: Settings) -> Finding:
+    if settings.insecure:
+        return warning(
+            "listen",
+            f"{settings.listen} may be reached from other machines, without TLS (COGREEL_INSECURE)",
+            "Prompts and API keys can be read on the way.",
+            "Give it a certificate, COGREEL_CERTIFICATE; or let only a proxy that speaks TLS reach it.",
+        )
+    return ok("listen", f"{settings.listen} is free")
 
 
 def _check_certificate(settings: Settings) -> Finding:

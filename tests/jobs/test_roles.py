@@ -35,7 +35,7 @@ from jobs.subjects import (
 )
 from jobs.webhook_keys import ensure_keyring, read_keyring
 from tests.roles import ROLES, Authority, Role, RoleNats, role_nats
-from tests.waiting import until
+from tests.waiting import seen, until
 
 KEY = RequestKey("studio", str(uuid.UUID(int=7)))
 ENDPOINT = "test/roles"
@@ -219,6 +219,15 @@ async def test_a_worker_cannot_answer_where_it_likes(connections: dict[Role, Bro
     with pytest.raises(NotAllowedError):
         await asyncio.wait_for(answer(), REQUEST_TIMEOUT_S)
     assert await connections["service"].last(KEYS, key) is None
+
+
+async def test_the_server_stores_its_own_answers_where_a_worker_tells_it_to(connections: dict[Role, Broker]) -> None:
+    """A limit of this: the server looks at what is published, and not at where an answer is asked for."""
+    where = f"$KV.{KEYS_BUCKET}.detour"
+    await connections["worker"].nc.publish(f"$JS.API.STREAM.INFO.{REQ}", b"", reply=where)
+    stored = await seen(lambda: connections["service"].last(KEYS, where), lambda found: found is not None)
+    assert stored is not None
+    assert stored.data.startswith(b'{"type":"io.nats.jetstream.api.v1.stream_info_response"')
 
 
 async def test_certificates_are_read_again_before_each_connection(server: RoleNats, tmp_path: Path) -> None:
