@@ -19,8 +19,10 @@ from minio.error import S3Error
 
 from files.bucket import Bucket, ObjectStoreSettings
 from files.errors import ObjectNotFoundError
+from files.keys import VIDEOS
 
 _PART_BYTES = 16 * 1024 * 1024  # a video goes up in one piece; S3 allows parts from 5 MiB on
+ACCESS_DENIED = "AccessDenied"
 _LIST_PAGE = 1000  # S3's own page
 
 
@@ -53,7 +55,10 @@ class ObjectStore:
         self._client = self.bucket.client
 
     async def ensure_bucket(self) -> None:
-        """Create the bucket, if it is not there. It gets no policy: nothing in it is public."""
+        """Create the bucket, if it is not there. It gets no policy: nothing in it is public.
+
+        Credentials that may not look at it, as those of a worker alone, are believed once the store knows them.
+        """
         await self.bucket.call(None, self._ensure_bucket)
 
     async def check(self) -> None:
@@ -202,13 +207,27 @@ class ObjectStore:
                 )
 
     def _ensure_bucket(self) -> None:
-        if self._client.bucket_exists(self._bucket):
+        try:
+            if self._client.bucket_exists(self._bucket):
+                return
+        except S3Error as error:
+            if error.code != ACCESS_DENIED:
+                raise
+            self._ensure_known()
             return
         try:
             self._client.make_bucket(self._bucket, self.settings.region)
         except S3Error as error:
             # Another process of ours was faster.
             if error.code != "BucketAlreadyOwnedByYou":
+                raise
+
+    def _ensure_known(self) -> None:
+        """Raise if these credentials are wrong, and not only narrow: the answer to a look at a bucket does not tell."""
+        try:
+            self._client.get_object(self._bucket, f"{VIDEOS}none").release_conn()
+        except S3Error as error:
+            if error.code not in {ACCESS_DENIED, "NoSuchKey"}:
                 raise
 
 

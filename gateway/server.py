@@ -50,7 +50,13 @@ async def serving(settings: GatewaySettings, metrics: GatewayMetrics | None = No
     """
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
-            AsyncCogReel(settings.service, ca_file=settings.service_ca_file, retry_timeout_s=settings.call_timeout_s)
+            AsyncCogReel(
+                settings.service,
+                ca_file=settings.service_ca_file,
+                client_certificate_file=settings.service_certificate,
+                client_key_file=settings.service_private_key,
+                retry_timeout_s=settings.call_timeout_s,
+            )
         )
         store = await stack.enter_async_context(Store(settings.store))
         context = Context(settings, Backend(client), Seals(settings.secret), store, metrics or GatewayMetrics())

@@ -16,6 +16,10 @@ class GatewaySettings:
     """The gRPC service: host:port, or https://host:port for TLS."""
     service_ca_file: Path | None = None
     """PEM of the authorities to trust for it; None trusts the public ones."""
+    service_certificate: Path | None = None
+    """PEM of the certificate chain to show it, where it asks for one."""
+    service_private_key: Path | None = None
+    """PEM of its key."""
     store: str = ""
     """Where the gateway reaches the object store, such as http://minio:9000; empty for where its callers do."""
     listen: str = "127.0.0.1:8080"

@@ -18,6 +18,8 @@ from host.queue_commands import queue
 from host.status_command import status
 from host.webhook_key_commands import webhook_keys
 
+_PEM = click.Path(exists=True, dir_okay=False, path_type=Path)
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cogreel-server")
@@ -144,16 +146,37 @@ def worker(devices: str | None, model: str | None) -> None:
 @click.argument("address", default="127.0.0.1:50051")
 @click.option("--service", default="", help="Of which service, such as cogreel.v1.QueueService or cogreel.worker.")
 @click.option("--timeout", type=float, default=3.0, show_default=True, help="Seconds to wait for the answer.")
-def health(address: str, service: str, timeout: float) -> None:
-    """Ask a process for its health by gRPC: exit status 0 if it serves, 1 if not. For containers and units.
+@click.option("--ca-file", type=_PEM, envvar="COGREEL_CA_FILE", help="Authorities to trust, not the public ones. PEM.")
+@click.option("--client-certificate-file", type=_PEM, help="Certificate to show, where callers are asked for one. PEM.")
+@click.option("--client-key-file", type=_PEM, help="Its private key. PEM.")
+def health(
+    address: str,
+    *,
+    service: str,
+    timeout: float,
+    ca_file: Path | None,
+    client_certificate_file: Path | None,
+    client_key_file: Path | None,
+) -> None:
+    """Ask a process for its health by gRPC: exit status 0 if it serves, 1 if not. For containers and units. An address
+    that begins with https:// is asked by TLS.
 
     Example: cogreeld health 127.0.0.1:50051 --service cogreel.v1.QueueService
     """
+    from cogreel.connection import Connection  # noqa: PLC0415
+
     from host.health import UnreachableError, check  # noqa: PLC0415
 
     try:
-        told = asyncio.run(check(address, service, timeout_s=timeout))
-    except UnreachableError as error:
+        trusted = ca_file if address.startswith(("https://", "grpcs://")) else None
+        connection = Connection.resolve(
+            address,
+            ca_file=trusted,
+            client_certificate_file=client_certificate_file,
+            client_key_file=client_key_file,
+        )
+        told = asyncio.run(check(connection, service, timeout_s=timeout))
+    except (UnreachableError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(told)
     if told != "SERVING":

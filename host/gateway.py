@@ -21,7 +21,8 @@ async def gateway(settings: Settings) -> None:
         ListenError, OSError: the address cannot be listened on, or a certificate cannot be read.
         ValueError: the settings do not go together.
     """
-    check_address(settings.gateway_listen, insecure=settings.insecure or settings.gateway_certificate is not None)
+    insecure = settings.insecure or settings.gateway_certificate is not None
+    check_address(settings.gateway_listen, insecure=insecure, certificate="COGREEL_GATEWAY_CERTIFICATE")
     await until_stopped(_gateway(settings), stop_event())
 
 

@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import grpc
-import structlog
+from cogreel.connection import Connection
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from jobs.tasks import end_task
+from service.health_port import health_served
 
 WORKER = "cogreel.worker"
 """The name under which it is asked whether every device has its model and takes requests."""
 REPORT_EVERY_S = 0.5
-
-_log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -28,34 +27,28 @@ async def workers_health(address: str, ready: Callable[[], bool]) -> AsyncIterat
     Raises:
         OSError: the address cannot be listened on.
     """
-    if not address:
-        yield
-        return
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     checks = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise OSError(f"cannot listen on {address} for health checks: {error}") from error
     await checks.set(WORKER, health_pb2.HealthCheckResponse.NOT_SERVING)
-    await server.start()
-    _log.info("health.listening", address=address, port=port)
-    reporter = asyncio.create_task(_report(checks, ready), name="health of the workers")
-    try:
-        yield
-    finally:
-        await end_task(reporter)
-        await server.stop(None)
+    async with health_served(address, checks):
+        reporter = asyncio.create_task(_report(checks, ready), name="health of the workers")
+        try:
+            yield
+        finally:
+            await end_task(reporter)
 
 
-async def check(address: str, service: str, *, timeout_s: float) -> str:
-    """What a process at host:port says of itself, or of one of its services: SERVING, NOT_SERVING, …
+async def check(connection: Connection, service: str, *, timeout_s: float) -> str:
+    """What a process says of itself, or of one of its services: SERVING, NOT_SERVING, …
 
     Raises:
         UnreachableError: it does not answer, or does not know the service.
     """
-    async with grpc.aio.insecure_channel(address) as channel:
+    address = connection.target
+    async with (
+        grpc.aio.secure_channel(address, connection.tls_credentials())
+        if connection.secure
+        else grpc.aio.insecure_channel(address)
+    ) as channel:
         question = health_pb2.HealthCheckRequest(service=service)
         try:
             answer = await health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]  # its stubs lack it

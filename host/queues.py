@@ -118,7 +118,7 @@ async def _is_paused(broker: Broker, endpoint: str, priorities: Sequence[Priorit
 
 
 async def _served(broker: Broker) -> list[str]:
-    """The endpoints that have queues: whoever serves one first makes its consumers."""
+    """The endpoints that have queues: the first service that serves one makes its consumers."""
     names: list[str] = []
     try:
         while True:

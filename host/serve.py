@@ -26,8 +26,10 @@ class ListenError(Exception):
     """The address may not be listened on."""
 
 
-def check_address(listen: str, *, insecure: bool) -> None:
+def check_address(listen: str, *, insecure: bool, certificate: str = "COGREEL_CERTIFICATE") -> None:
     """Refuse to listen beyond this machine without TLS, unless that is said to be meant.
+
+    `certificate` is the setting that turns TLS on, to be named in the error.
 
     Raises:
         ListenError: the address is not a loopback address, and `insecure` is not set.
@@ -40,7 +42,8 @@ def check_address(listen: str, *, insecure: bool) -> None:
     if not loopback and not insecure:
         raise ListenError(
             f"{listen} can be reached from other machines, and this server speaks no TLS: prompts and API "
-            "keys would travel in the clear. Put a TLS proxy in front and listen on 127.0.0.1, or say --insecure."
+            f"keys would travel in the clear. Give it a certificate ({certificate} and its key), or put a TLS proxy in "
+            "front and listen on 127.0.0.1, or say --insecure."
         )
 
 
@@ -52,8 +55,10 @@ async def serve(settings: Settings) -> None:
         StreamEndedError: the queue can be followed no more, as when it was set up anew.
         CardError: a model card cannot be read.
         ListenError, OSError: the address cannot be listened on.
+        ValueError: a certificate cannot be used.
     """
-    check_address(settings.listen, insecure=settings.insecure)
+    check_address(settings.listen, insecure=settings.insecure or settings.certificate is not None)
+    settings.server()  # whether the certificates can be used, before anything is connected to
     cards = settings.cards()
     await until_stopped(_serve(settings, cards), stop_event())
 

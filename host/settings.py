@@ -21,11 +21,14 @@ from pydantic_settings import SettingsError as PydanticSettingsError
 from files import ObjectStoreSettings
 from files.fetch_guard import AllowedPlace, FetchSettings
 from gateway.settings import MAX_BODY_BYTES, GatewaySettings
+from host.certificates import authorities_file, identity_files
 from inference.profiles import EXACT, Profile
 from jobs.broker import BrokerSettings
 from jobs.cards import load_card
+from jobs.nats_tls import NatsTls
 from service.queue_servicer import QueueServiceSettings
 from service.server import ServerSettings
+from service.server_tls import ServerTls
 from service.sweeper import SweeperSettings
 from service.upload_rules import SMALLEST_LIFETIME_S, UploadSettings
 from service.webhooks import WebhookSettings
@@ -42,7 +45,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="COGREEL_", frozen=True, extra="ignore")
 
     nats_url: SecretStr = SecretStr("nats://127.0.0.1:4222")
-    """NATS servers, comma-separated, with credentials: nats://user:password@host:port."""
+    """NATS servers, comma-separated, with credentials: nats://user:password@host:port, or tls://…"""
+    nats_ca_file: Path | None = None
+    """PEM file of the authorities that NATS servers are trusted by, instead of the public ones."""
+    nats_certificate: Path | None = None
+    """PEM file of the certificate chain by which NATS servers know this process, where they ask for one."""
+    nats_private_key: Path | None = None
+    """PEM file of its key."""
+    nats_tls_first: bool = False
+    """Whether TLS to NATS begins before the server has spoken, for servers with `handshake_first`: then nobody in
+    between can talk this process out of TLS."""
+    nats_inbox_prefix: str = Field(default="_INBOX", pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*$")
+    """Where the answers of NATS arrive; a prefix for each role keeps the answers to one from the others."""
     nats_replicas: int = Field(default=1, ge=1, le=5)
     """In how many copies the streams are kept: 1 alone, 3 in a cluster."""
     queue_max_bytes: int = Field(default=2 * 1024**3, gt=0)
@@ -73,6 +87,13 @@ class Settings(BaseSettings):
 
     listen: str = "127.0.0.1:50051"
     """Where the gRPC server listens, host:port."""
+    certificate: Path | None = None
+    """PEM file of the certificate chain with which the gRPC server serves TLS; without one it serves none. Read again
+    when it is replaced."""
+    private_key: Path | None = None
+    """PEM file of its key."""
+    client_ca_file: Path | None = None
+    """PEM file of the authorities that must have signed the certificates of callers; without it, they need none."""
     insecure: bool = False
     """Whether it may listen beyond this machine without TLS."""
     scaler_listen: str = ""
@@ -137,7 +158,8 @@ class Settings(BaseSettings):
     """Seconds for which a running request may finish when a worker stops; then it is handed back."""
 
     health_listen: str = ""
-    """Where the workers of a machine answer gRPC health checks, host:port; empty for nowhere."""
+    """Where the workers of a machine, or a service beside its own port, answer gRPC health checks without TLS,
+    host:port; empty for nowhere."""
 
     gateway_listen: str = "127.0.0.1:8080"
     """Where the HTTP gateway listens, host:port."""
@@ -145,6 +167,10 @@ class Settings(BaseSettings):
     """Where the gateway finds the gRPC service: host:port, or https://host:port for TLS."""
     gateway_service_ca_file: Path | None = None
     """PEM file of the authorities that the gateway trusts for that, instead of the public ones."""
+    gateway_service_certificate: Path | None = None
+    """PEM file of the certificate chain by which the service knows the gateway, where it asks callers for one."""
+    gateway_service_private_key: Path | None = None
+    """PEM file of its key."""
     gateway_store: str = ""
     """Where the gateway reaches the S3 server, such as http://minio:9000, if not under the name that callers use."""
     gateway_certificate: Path | None = None
@@ -184,10 +210,19 @@ class Settings(BaseSettings):
         return value
 
     def broker(self, role: str) -> BrokerSettings:
-        """How to reach NATS; `role` is shown in the server's list of connections."""
+        """How to reach NATS; `role` is shown in the server's list of connections.
+
+        Raises:
+            ValueError: a certificate cannot be used.
+        """
+        identity = identity_files("COGREEL_NATS_", self.nats_certificate, self.nats_private_key)
+        certificate, private_key = identity or (None, None)
+        authorities = authorities_file("COGREEL_NATS_CA_FILE", self.nats_ca_file)
         return BrokerSettings(
             url=self.nats_url.get_secret_value(),
             name=f"cogreel {role}",
+            tls=NatsTls(authorities, certificate, private_key, first=self.nats_tls_first),
+            inbox_prefix=self.nats_inbox_prefix,
             replicas=self.nats_replicas,
             max_queue_bytes=self.queue_max_bytes,
             max_log_bytes=self.log_max_bytes,
@@ -208,9 +243,19 @@ class Settings(BaseSettings):
         )
 
     def server(self) -> ServerSettings:
-        """How to serve."""
+        """How to serve.
+
+        Raises:
+            ValueError: a certificate cannot be used.
+        """
+        identity = identity_files("COGREEL_", self.certificate, self.private_key)
+        callers = authorities_file("COGREEL_CLIENT_CA_FILE", self.client_ca_file)
+        if callers is not None and identity is None:
+            raise ValueError("COGREEL_CLIENT_CA_FILE asks callers for certificates, and COGREEL_CERTIFICATE is missing")
         return ServerSettings(
             address=self.listen,
+            tls=ServerTls(*identity, callers) if identity is not None else None,
+            health_address=self.health_listen,
             scaler_address=self.scaler_listen,
             grace_s=self.shutdown_grace_s,
             max_waiting=self.queue_max_requests,
@@ -229,14 +274,18 @@ class Settings(BaseSettings):
         """How to serve HTTP.
 
         Raises:
-            ValueError: only one of certificate and key is given.
+            ValueError: a certificate cannot be used.
         """
-        if (self.gateway_certificate is None) != (self.gateway_private_key is None):
-            raise ValueError("COGREEL_GATEWAY_CERTIFICATE and COGREEL_GATEWAY_PRIVATE_KEY go together")
+        identity_files("COGREEL_GATEWAY_", self.gateway_certificate, self.gateway_private_key)
+        shown = self.gateway_service_certificate, self.gateway_service_private_key
+        identity_files("COGREEL_GATEWAY_SERVICE_", *shown)
+        authorities_file("COGREEL_GATEWAY_SERVICE_CA_FILE", self.gateway_service_ca_file)
         origins = tuple(filter(None, (origin.strip() for origin in self.gateway_cors_origins.split(","))))
         return GatewaySettings(
             service=self.gateway_service,
             service_ca_file=self.gateway_service_ca_file,
+            service_certificate=self.gateway_service_certificate,
+            service_private_key=self.gateway_service_private_key,
             store=self.gateway_store,
             listen=self.gateway_listen,
             certificate=self.gateway_certificate,

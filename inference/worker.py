@@ -45,7 +45,8 @@ from jobs.errors import StreamEndedError
 from jobs.lease import Lease
 from jobs.pauses import PauseDirectory
 from jobs.record_pb2 import Output, State, Worker
-from jobs.streams import ensure_consumers, ensure_streams
+from jobs.set_up import until_set_up
+from jobs.tasks import end_task
 
 FINISHING_AT_ONCE = 2  # beyond that the device waits: frames take memory, and storing is slower than making them
 HEAD_START_S = 0.01  # claiming takes 3 ms, and twice that beside a thread that encodes
@@ -140,16 +141,17 @@ class VideoWorker:
         return described
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until drained.
+        """Serve until drained; before that, wait until a service has set the queue up.
 
         Raises:
             DeviceLostError: the device failed; the request that it failed in has been handed back.
-            BrokerUnavailableError: the queue cannot be set up.
+            NotAllowedError: NATS does not let us take part.
+            BrokerUnavailableError: NATS does not answer.
             StreamEndedError: it cannot be told any more what is paused, as when the queue was set up anew.
         """
         settings = self._settings
-        await ensure_streams(self._broker)
-        await ensure_consumers(self._broker, settings.endpoints)
+        if not await self._set_up():
+            return
         pauses = PauseDirectory(self._broker)
         self._broker.metrics.expect(settings.endpoints)
         worker = Worker(incarnation=settings.incarnation, name=settings.name)
@@ -167,6 +169,7 @@ class VideoWorker:
                     on_cancel=dispatcher.cancel,
                     describe=self.describe,
                 ):
+                    await self._broker.check_subscriptions()
                     on_ready()
                     _log.info("worker.ready", worker=settings.name, model=self._model.identity.name)
                     serving = asyncio.create_task(self._serve_all(dispatcher, device), name="serving")
@@ -179,6 +182,18 @@ class VideoWorker:
                     if lost.done():
                         raise StreamEndedError("pauses can be followed no more; start again")
                     lost.cancel()
+
+    async def _set_up(self) -> bool:
+        """Wait until the queue is there; False if drained before that."""
+        waiting = asyncio.create_task(until_set_up(self._broker, self._settings.endpoints), name="set-up")
+        draining = asyncio.create_task(self._draining.wait(), name="draining")
+        await asyncio.wait({waiting, draining}, return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+        if not waiting.done():
+            await end_task(waiting)
+            return False
+        waiting.result()
+        return True
 
     async def _finish(self, serving: asyncio.Task[None]) -> None:
         """Let the running request finish within the grace time, or else hand it back; then end."""

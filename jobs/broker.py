@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,8 +21,10 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from jobs.errors import BrokerUnavailableError
+from jobs.denials import Denials
+from jobs.errors import BrokerUnavailableError, NotAllowedError
 from jobs.metrics import QueueMetrics
+from jobs.nats_tls import NatsTls, TlsContext
 from jobs.tasks import end_task
 
 _log = structlog.get_logger(__name__)
@@ -55,12 +58,15 @@ class BrokerSettings:
     """How to reach NATS.
 
     `url` holds one or more servers, comma-separated, with credentials. `name` is shown in the server's list of
-    connections. `replicas` is the number of copies that streams are kept in: 1 alone, 3 in a cluster.
-    `max_queue_bytes` and `max_log_bytes` bound the streams; `log_age_s` is how long steps and lines are kept.
+    connections. `inbox_prefix` is where answers arrive: a server may keep the answers to one user from another by it.
+    `replicas` is the number of copies that streams are kept in: 1 alone, 3 in a cluster. `max_queue_bytes` and
+    `max_log_bytes` bound the streams; `log_age_s` is how long steps and lines are kept.
     """
 
     url: str = field(repr=False)
     name: str = "cogreel"
+    tls: NatsTls = field(default_factory=NatsTls)
+    inbox_prefix: str = "_INBOX"
     replicas: int = 1
     max_queue_bytes: int = 2 * 1024**3
     max_log_bytes: int = 2 * 1024**3
@@ -98,6 +104,7 @@ class Broker:
         """How often the connection was lost so far."""
         self._closing = False
         self._last_error = "no answer"
+        self._denials = Denials(settings.inbox_prefix)
 
     async def __aenter__(self) -> Self:
         connecting = asyncio.create_task(self._connect(), name="connecting to NATS")
@@ -111,10 +118,16 @@ class Broker:
     async def _connect(self) -> None:
         async def on_error(error: Exception) -> None:
             self._last_error = str(error) or type(error).__name__
-            _log.warning("broker.error", error=self._last_error)
+            if self._denials.note(self._last_error):
+                _log.error("broker.denied", error=self._last_error)
+            else:
+                _log.warning("broker.error", error=self._last_error)
+                tls.read_again()
 
         async def on_disconnected() -> None:
             self.losses += 1
+            self._denials.forget()
+            tls.read_again()
             if not self._closing:
                 self.metrics.disconnected()
                 _log.warning("broker.disconnected")
@@ -122,6 +135,10 @@ class Broker:
         async def on_reconnected() -> None:
             _log.info("broker.reconnected")
 
+        try:
+            tls = TlsContext(self.settings.tls)
+        except OSError as error:
+            raise BrokerUnavailableError(f"cannot speak TLS to NATS: {error}") from error
         try:
             self.nc = await nats.connect(
                 servers=self.settings.url.split(","),
@@ -132,6 +149,9 @@ class Broker:
                 allow_reconnect=True,
                 ping_interval=5,
                 max_outstanding_pings=2,
+                tls=tls.ssl,
+                tls_handshake_first=self.settings.tls.first,
+                inbox_prefix=self.settings.inbox_prefix,
                 error_cb=on_error,
                 disconnected_cb=on_disconnected,
                 reconnected_cb=on_reconnected,
@@ -146,6 +166,17 @@ class Broker:
                 "cannot connect to NATS: its address must have the form nats://user:password@host:port, "
                 "and the password may hold none of / ? # [ ] @ ,"
             ) from None
+        await self._check_inbox()
+
+    async def _check_inbox(self) -> None:
+        """Find out now that answers cannot arrive, if so: each would be waited for in vain."""
+        try:
+            subscription = await self.nc.subscribe(self.nc.new_inbox())
+            await self.check_subscriptions()
+            await subscription.unsubscribe()
+        except BrokerUnavailableError:
+            await self.nc.close()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -173,12 +204,14 @@ class Broker:
         """Ask and wait for one answer.
 
         Raises:
+            NotAllowedError: the server does not let us.
             BrokerUnavailableError: no answer within `timeout_s`.
         """
         try:
-            return await self.nc.request(
-                subject, payload, timeout=timeout_s, headers=dict(headers) if headers else None
-            )
+            async with self._denials.heeded(subject):
+                return await self.nc.request(
+                    subject, payload, timeout=timeout_s, headers=dict(headers) if headers else None
+                )
         except UNREACHABLE as error:
             raise BrokerUnavailableError(str(error) or type(error).__name__) from error
 
@@ -232,6 +265,8 @@ class Broker:
         while True:
             try:
                 return await call()
+            except NotAllowedError:
+                raise
             except BrokerUnavailableError:
                 if loop.time() >= deadline or self.nc.is_closed:  # which it is by our own doing, and stays
                     raise
@@ -265,9 +300,11 @@ class Broker:
         found: list[Stored] = []
         body = {"seq": max(seq, 1), "next_by_subj": subject, "batch": limit}
         try:
-            await self.nc.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(body).encode(), reply=inbox)
+            asked = f"$JS.API.DIRECT.GET.{stream}"
+            await self.nc.publish(asked, json.dumps(body).encode(), reply=inbox)
             while True:
-                message = await subscription.next_msg(timeout=REQUEST_TIMEOUT_S)
+                async with self._denials.heeded(asked):
+                    message = await subscription.next_msg(timeout=REQUEST_TIMEOUT_S)
                 headers = message.headers or {}
                 if "Nats-Sequence" not in headers:
                     if headers.get("Status") == "503":
@@ -297,9 +334,29 @@ class Broker:
             found.extend(page)
         return found
 
+    def heeding_denials(self, subject: str) -> AbstractAsyncContextManager[None]:
+        """For calls past `request`: break off in the block if the server denies a publish on `subject`.
+
+        Raises:
+            NotAllowedError: it did.
+        """
+        return self._denials.heeded(subject)
+
+    async def check_subscriptions(self) -> None:
+        """Return if everything that was subscribed to so far is allowed, which would otherwise stay silent for ever.
+
+        Raises:
+            NotAllowedError: something is not.
+            BrokerUnavailableError: the server does not answer.
+        """
+        await self.flush()
+        self._denials.check()
+
     async def flush(self) -> None:
-        """Wait until what was published has reached the server."""
+        """Wait until what was published and subscribed to has reached the server."""
         try:
-            await self.nc.flush(timeout=int(REQUEST_TIMEOUT_S))
+            # The client library's ping overtakes what waits to be sent; a second one is behind all of it.
+            for _ in range(2):
+                await self.nc.flush(timeout=int(REQUEST_TIMEOUT_S))
         except (TimeoutError, *UNREACHABLE) as error:
             raise BrokerUnavailableError(str(error)) from error

@@ -16,10 +16,9 @@ import structlog
 from cogreel.v1.admin_pb2 import Worker
 from nats.aio.msg import Msg
 
-from jobs.broker import Broker
-from jobs.errors import BrokerUnavailableError
+from jobs.broker import UNREACHABLE, Broker
 from jobs.record_pb2 import Ask, Cancel, Control, ControlReply
-from jobs.subjects import PING, RequestKey, control_subject
+from jobs.subjects import PING, RequestKey, control_inbox, control_subject
 
 ASK_TIMEOUT_S = 1.0
 
@@ -38,10 +37,16 @@ async def ask_holding(broker: Broker, incarnation: str, key: RequestKey, attempt
     """Ask a run of a worker process whether it is working on an attempt."""
     question = Control(ask=Ask(tenant=key.tenant, request_id=key.request_id, attempt=attempt))
     try:
-        reply = await broker.request(
-            control_subject(incarnation), question.SerializeToString(), timeout_s=ASK_TIMEOUT_S
-        )
-    except BrokerUnavailableError:
+        subscription = await broker.nc.subscribe(inbox := control_inbox(broker.settings.inbox_prefix))
+        try:
+            await broker.nc.publish(control_subject(incarnation), question.SerializeToString(), reply=inbox)
+            reply = await subscription.next_msg(timeout=ASK_TIMEOUT_S)
+        finally:
+            if not broker.nc.is_closed:
+                await subscription.unsubscribe()
+    except UNREACHABLE:
+        return Holding.SILENCE
+    if reply.headers:  # the broker says that nobody listens
         return Holding.SILENCE
     return Holding.MINE if ControlReply.FromString(reply.data).mine else Holding.NOT_MINE
 

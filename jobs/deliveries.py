@@ -169,7 +169,8 @@ class Deliveries:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{REQ}.{consumer}"
         try:
             # An old-style request keeps the message's own subject, which names the request.
-            message = await self._broker.nc.request(subject, _PULL, timeout=REQUEST_TIMEOUT_S, old_style=True)
+            async with self._broker.heeding_denials(subject):
+                message = await self._broker.nc.request(subject, _PULL, timeout=REQUEST_TIMEOUT_S, old_style=True)
         except UNREACHABLE as error:
             raise BrokerUnavailableError(str(error) or type(error).__name__) from error
         if not message.reply:

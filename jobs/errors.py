@@ -86,6 +86,10 @@ class BrokerUnavailableError(Exception):
     """The broker is out of reach, or could not decide in time. Repeating is safe."""
 
 
+class NotAllowedError(BrokerUnavailableError):
+    """The broker does not allow it to the user that we connect as."""
+
+
 class StreamEndedError(Exception):
     """A stream can be followed no more: it was made anew, or something in it cannot be read. Start again."""
 

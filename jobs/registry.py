@@ -11,7 +11,7 @@ from nats.aio.subscription import Subscription
 from jobs.broker import UNREACHABLE, ApiError, Broker
 from jobs.errors import BrokerUnavailableError
 from jobs.record_pb2 import Control, ControlReply, Describe
-from jobs.subjects import PING
+from jobs.subjects import PING, control_inbox
 
 SILENCE_S = 0.25  # after an answer; a loop that is held up by the device's thread answers within some 10 ms
 ANSWER_WITHIN_S = 1.0  # all of them; the first may take as long, since NATS says at once where nobody listens
@@ -27,7 +27,7 @@ async def list_workers(broker: Broker) -> list[Worker]:
         BrokerUnavailableError: the broker does not answer.
     """
     try:
-        subscription = await broker.nc.subscribe(inbox := broker.nc.new_inbox())
+        subscription = await broker.nc.subscribe(inbox := control_inbox(broker.settings.inbox_prefix))
         try:
             await broker.nc.publish(PING, Control(describe=Describe()).SerializeToString(), reply=inbox)
             # Else a broker that is away would look like one without workers. No flush: one that is late costs the

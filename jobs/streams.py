@@ -1,4 +1,4 @@
-"""The streams, consumers and buckets that the application keeps in JetStream, made at start by whoever comes first."""
+"""The streams, consumers and buckets that the application keeps in JetStream: the service makes them at its start."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import secrets
 import uuid
 from typing import NamedTuple
 
@@ -101,6 +102,11 @@ def parse_request(subject: str) -> RequestKey:
 def control_subject(incarnation: str) -> str:
     """Where one run of a worker process, or after its death its supervisor, is spoken to."""
     return f"ctl.{incarnation}"
+
+
+def control_inbox(prefix: str) -> str:
+    """Where an answer to a control message arrives: apart from JetStream's answers, which workers must not forge."""
+    return f"{prefix}.ctl.{secrets.token_hex(11)}"
 
 
 PING = "ctl.ping"

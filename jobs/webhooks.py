@@ -88,7 +88,8 @@ class EndedRequests:
                 subject = f"$JS.API.CONSUMER.MSG.NEXT.{REQ}.{WEBHOOKS_CONSUMER}"
                 await nc.publish(subject, json.dumps(body).encode(), reply=inbox)
                 for _ in range(most):
-                    message = await subscription.next_msg(timeout=PULL_LASTS_S + REQUEST_TIMEOUT_S)
+                    async with self._broker.heeding_denials(subject):
+                        message = await subscription.next_msg(timeout=PULL_LASTS_S + REQUEST_TIMEOUT_S)
                     if not message.reply:
                         status = (message.headers or {}).get("Status", "")
                         if status not in _NOTHING_NOW:

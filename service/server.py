@@ -35,6 +35,7 @@ from jobs.view import LiveView
 from jobs.webhook_keys import WebhookKeys, ensure_keyring
 from service.admin_servicer import AdminServicer
 from service.catalog_servicer import CatalogServicer
+from service.health_port import health_served
 from service.input_files import InputFiles
 from service.interceptor import CallInterceptor
 from service.metrics import ServiceMetrics
@@ -42,6 +43,7 @@ from service.pins import Pins
 from service.presentation import presigned_outputs
 from service.queue_servicer import QueueServicer, QueueServiceSettings
 from service.scaler import scaler_served
+from service.server_tls import ServerTls, server_credentials
 from service.storage_servicer import StorageServicer
 from service.stored_bytes import StoredBytes
 from service.sweeper import Sweeper, SweeperSettings
@@ -74,7 +76,8 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """`address` is host:port to listen on, port 0 for any free one; `scaler_address` that for KEDA, empty for nowhere.
+    """`address` is host:port to listen on, port 0 for any free one; `scaler_address` that for KEDA, and
+    `health_address` that for probes, which speak no TLS, empty for nowhere. Without `tls`, calls are not encrypted.
 
     `grace_s` is how long calls may take to finish when the server stops; `max_concurrent_calls` bounds the load, and
     `max_waiting` the requests in the queue.
@@ -82,6 +85,8 @@ class ServerSettings:
 
     address: str = "127.0.0.1:50051"
     scaler_address: str = ""
+    health_address: str = ""
+    tls: ServerTls | None = None
     grace_s: float = 5.0
     max_concurrent_calls: int = 20_000
     max_waiting: int = 100_000
@@ -108,13 +113,11 @@ async def serving(
     again, once a stream can be followed no more, as when it was made anew: this replica must start again.
 
     Raises:
-        BrokerUnavailableError: the streams cannot be set up.
+        BrokerUnavailableError: the streams cannot be set up, or NATS does not allow what this takes.
         OSError: the address cannot be listened on.
+        CertificateError: the certificate cannot be used.
     """
-    await ensure_streams(broker, update=True)
-    await ensure_consumers(broker, cards)
-    await ensure_webhooks_consumer(broker)
-    await ensure_keyring(broker)
+    await _set_up(broker, cards)
     metrics = metrics or ServiceMetrics()
     broker.metrics.expect(cards)
     async with AsyncExitStack() as stack:
@@ -165,13 +168,12 @@ async def serving(
             for descriptor in module.DESCRIPTOR.services_by_name.values()
         ]
         reflection.enable_server_reflection((*described, reflection.SERVICE_NAME), server)
-        try:
-            port = server.add_insecure_port(settings.address)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {settings.address}: {error}") from error
+        await stack.enter_async_context(health_served(settings.health_address, checks))
+        await broker.check_subscriptions()
+        port = _listen(server, settings)
         await server.start()
         reporter = asyncio.create_task(_report_health(checks, view, directory, on_lost), name="health")
-        _log.info("service.listening", address=settings.address, port=port)
+        _log.info("service.listening", address=settings.address, port=port, tls=settings.tls is not None)
         try:
             yield port
         finally:
@@ -179,6 +181,22 @@ async def serving(
             await checks.enter_graceful_shutdown()
             view.close()
             await server.stop(settings.grace_s)
+
+
+async def _set_up(broker: Broker, cards: Mapping[str, ModelCard]) -> None:
+    await ensure_streams(broker, update=True)
+    await ensure_consumers(broker, cards)
+    await ensure_webhooks_consumer(broker)
+    await ensure_keyring(broker)
+
+
+def _listen(server: grpc.aio.Server, settings: ServerSettings) -> int:
+    try:
+        if settings.tls is not None:
+            return server.add_secure_port(settings.address, server_credentials(settings.tls))
+        return server.add_insecure_port(settings.address)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {settings.address}: {error}") from error
 
 
 async def _report_health(

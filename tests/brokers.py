@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -27,6 +28,12 @@ from tests.waiting import seen, until
 READY_WITHIN_S = 40.0
 NAMES = ("one", "two", "three")
 STREAMS = (REQ, LOG, KEYS, PAUSES, WEBHOOK_KEYS)
+
+
+def _has_stopped(pid: int) -> bool:
+    """Whether no thread of a process runs any more."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
 
 class NatsServers(ABC):
@@ -70,6 +77,8 @@ class NatsServers(ABC):
         paused = self.pids()
         for pid in paused:
             os.kill(pid, signal.SIGSTOP)
+        while not all(map(_has_stopped, paused)):
+            time.sleep(0.001)  # a thread on another core may answer once more after the signal
         try:
             yield
         finally:

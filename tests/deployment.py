@@ -42,6 +42,7 @@ from jobs.tasks import end_task
 from service.metrics import ServiceMetrics
 from service.queue_servicer import QueueServiceSettings
 from service.server import ServerSettings, serving
+from service.server_tls import ServerTls
 from service.sweeper import SweeperSettings
 from service.upload_rules import UploadSettings
 from service.webhooks import WebhookSettings
@@ -167,6 +168,8 @@ class Deployment:
         """From where services and workers that are started later fetch files."""
         self.webhooks = WebhookSettings()
         """How services that are started later deliver webhooks."""
+        self.worker_settings = settings
+        """How workers that are started later reach NATS."""
         self.broker = Broker(self.settings)
         self._stack = AsyncExitStack()
 
@@ -214,11 +217,15 @@ class Deployment:
         uploads: UploadSettings = UploadSettings(),  # noqa: B008 - frozen
         registry: CollectorRegistry | None = None,
         scaler_address: str = "",
+        health_address: str = "",
+        tls: ServerTls | None = None,
     ) -> AsyncIterator[int]:
         """A service replica for the length of the block; `registry` gets its metrics."""
         settings = ServerSettings(
             address=f"127.0.0.1:{port}",
             scaler_address=scaler_address,
+            health_address=health_address,
+            tls=tls,
             grace_s=0.5,
             queue=QueueServiceSettings(checkpoint_s=checkpoint_s),
             sweeper=SweeperSettings(retention_s=retention_s),
@@ -243,8 +250,8 @@ class Deployment:
 
     async def dead_worker(self) -> None:
         """Let the next request be claimed by a worker that dies right after: it holds nothing and answers nobody."""
-        broker = await self._stack.enter_async_context(Broker(self.settings))
-        await ensure_consumers(broker, [self.endpoint])
+        await ensure_consumers(self.broker, [self.endpoint])
+        broker = await self._stack.enter_async_context(Broker(self.worker_settings))
 
         async def claim_and_die() -> None:
             worker = Worker(incarnation=secrets.token_hex(8), name="dead")
@@ -267,7 +274,8 @@ class Deployment:
         registry: CollectorRegistry | None = None,
     ) -> VideoWorker:
         """Start a worker that is drained at the end of the test; `registry` gets its metrics."""
-        broker = await self._stack.enter_async_context(Broker(self.settings, QueueMetrics(registry)))
+        await ensure_consumers(self.broker, self.cards)  # which is the service's part, where there is one
+        broker = await self._stack.enter_async_context(Broker(self.worker_settings, QueueMetrics(registry)))
         worker = VideoWorker(
             WorkerSettings(incarnation=secrets.token_hex(8), name=name, endpoints=tuple(self.cards), grace_s=grace_s),
             broker,

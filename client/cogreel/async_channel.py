@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import os
 from collections.abc import Awaitable, Callable
 from functools import cached_property
 from types import TracebackType
@@ -13,7 +12,7 @@ from typing import Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from cogreel.connection import CHANNEL_OPTIONS, Connection
+from cogreel.connection import CHANNEL_OPTIONS, Connection, FilePath
 from cogreel.error_details import error_from_rpc
 from cogreel.notebook import play_results_in_ipython
 from cogreel.retry import OnRetry, Retrying, RetryPolicy
@@ -30,13 +29,15 @@ class AsyncChannel:
         address: str | None = None,
         api_key: str | None = None,
         *,
-        ca_file: str | os.PathLike[str] | None = None,
+        ca_file: FilePath | None = None,
+        client_certificate_file: FilePath | None = None,
+        client_key_file: FilePath | None = None,
         retry_timeout_s: float = 60.0,
         on_retry: OnRetry | None = None,
     ) -> None:
         """Prepare a connection, with the arguments and errors of `CogReel`; it is opened by the first call."""
         play_results_in_ipython()
-        self._connection = Connection.resolve(address, api_key, ca_file)
+        self._connection = Connection.resolve(address, api_key, ca_file, client_certificate_file, client_key_file)
         self._policy = RetryPolicy(retry_timeout_s, on_retry=on_retry)
         self._metadata = self._connection.metadata
 

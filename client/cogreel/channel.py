@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable
 from threading import Event
@@ -13,7 +12,7 @@ from typing import Self, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from cogreel.connection import CHANNEL_OPTIONS, Connection
+from cogreel.connection import CHANNEL_OPTIONS, Connection, FilePath
 from cogreel.error_details import error_from_rpc
 from cogreel.errors import CogReelError
 from cogreel.notebook import play_results_in_ipython
@@ -31,7 +30,9 @@ class Channel:
         address: str | None = None,
         api_key: str | None = None,
         *,
-        ca_file: str | os.PathLike[str] | None = None,
+        ca_file: FilePath | None = None,
+        client_certificate_file: FilePath | None = None,
+        client_key_file: FilePath | None = None,
         retry_timeout_s: float = 60.0,
         on_retry: OnRetry | None = None,
     ) -> None:
@@ -43,16 +44,21 @@ class Channel:
             api_key: left out, it is COGREEL_API_KEY.
             ca_file: PEM file of the certificate authorities to trust instead of the public ones. Left out, it is
                 COGREEL_CA_FILE.
+            client_certificate_file: PEM file of a certificate chain of one's own, for a service that asks its callers
+                for one. Left out, it is COGREEL_CLIENT_CERTIFICATE_FILE.
+            client_key_file: PEM file of its private key. Left out, it is COGREEL_CLIENT_KEY_FILE.
             retry_timeout_s: how long one call may take, retries included; a watch goes on for as long as messages
                 come, and waits this long for the service to come back.
             on_retry: called with the error and the pause in seconds, before each pause.
 
         Raises:
             ValueError: the address, the key or the timeout makes no sense.
-            OSError: the CA file cannot be read.
+            OSError: a PEM file cannot be read.
         """
         play_results_in_ipython()
-        self._connection = connection = Connection.resolve(address, api_key, ca_file)
+        self._connection = connection = Connection.resolve(
+            address, api_key, ca_file, client_certificate_file, client_key_file
+        )
         self._policy = RetryPolicy(retry_timeout_s, on_retry=on_retry)
         self._metadata = connection.metadata
         self._closed = Event()

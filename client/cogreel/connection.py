@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import ssl
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import grpc
+
+FilePath = str | os.PathLike[str]
 
 # The port that gRPC's own examples use, for a plaintext address without one.
 DEFAULT_PORT = 50051
@@ -54,23 +57,37 @@ class Connection:
     root_certificates: bytes | None = field(default=None, repr=False)
     """PEM of the certificate authorities to trust; None trusts the public ones."""
 
+    identity: tuple[bytes, bytes] | None = field(default=None, repr=False)
+    """PEM of a private key and of its certificate chain, for a service that asks its callers for one."""
+
     @classmethod
     def resolve(
-        cls, address: str | None = None, api_key: str | None = None, ca_file: str | os.PathLike[str] | None = None
+        cls,
+        address: str | None = None,
+        api_key: str | None = None,
+        ca_file: FilePath | None = None,
+        client_certificate_file: FilePath | None = None,
+        client_key_file: FilePath | None = None,
     ) -> Connection:
-        """From arguments, else from COGREEL_ADDRESS, COGREEL_API_KEY and COGREEL_CA_FILE, else localhost.
+        """From arguments, else from COGREEL_ADDRESS, COGREEL_API_KEY, COGREEL_CA_FILE, COGREEL_CLIENT_CERTIFICATE_FILE
+        and COGREEL_CLIENT_KEY_FILE, else localhost.
 
         Raises:
-            ValueError: the address or the key is malformed, or a CA file was given for an address without TLS.
-            OSError: the CA file cannot be read.
+            ValueError: the address or the key is malformed, a file was given for an address without TLS, or the
+                certificate is not one with its key.
+            OSError: a file cannot be read.
         """
         target, secure = parse_address(address or os.environ.get("COGREEL_ADDRESS") or DEFAULT_ADDRESS)
         key = _checked(api_key or os.environ.get("COGREEL_API_KEY") or "")
         ca_path = ca_file or os.environ.get("COGREEL_CA_FILE")
-        if ca_file and not secure:
-            raise ValueError("a CA file was given, but the address does not ask for TLS: write https://host:port")
+        if (ca_file or client_certificate_file or client_key_file) and not secure:
+            given = "a CA file" if ca_file else "a client certificate"
+            raise ValueError(f"{given} was given, but the address does not ask for TLS: write https://host:port")
         roots = Path(ca_path).read_bytes() if ca_path and secure else None
-        return cls(target, secure, key, roots)
+        certificate = client_certificate_file or os.environ.get("COGREEL_CLIENT_CERTIFICATE_FILE")
+        private_key = client_key_file or os.environ.get("COGREEL_CLIENT_KEY_FILE")
+        identity = _identity(certificate, private_key) if secure else None
+        return cls(target, secure, key, roots, identity)
 
     def with_api_key(self, api_key: str) -> Connection:
         """The same for another caller; an empty key sends none.
@@ -87,7 +104,24 @@ class Connection:
 
     def tls_credentials(self) -> grpc.ChannelCredentials:
         """What a TLS channel is opened with."""
-        return grpc.ssl_channel_credentials(self.root_certificates)
+        key, chain = self.identity or (None, None)
+        return grpc.ssl_channel_credentials(self.root_certificates, key, chain)
+
+
+def _identity(certificate: FilePath | None, private_key: FilePath | None) -> tuple[bytes, bytes] | None:
+    """The key and the certificate in two files, which gRPC takes without a word whatever they hold."""
+    if not certificate and not private_key:
+        return None
+    if not certificate or not private_key:
+        raise ValueError("a client certificate and its key go together: one of the two files was not given")
+    chain, key = Path(certificate).read_bytes(), Path(private_key).read_bytes()
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, private_key, password=lambda: b"")
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError(
+            f"{certificate} and {private_key} are not a certificate in PEM and its key, without a password: {error}"
+        ) from error
+    return key, chain
 
 
 def _checked(api_key: str) -> str | None:

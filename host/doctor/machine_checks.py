@@ -21,7 +21,8 @@ from host.engines.errors import EngineMissingError
 from host.settings import SECRETS_DIR, Settings
 
 _PREFIX = "COGREEL_"
-_OF_OTHERS = frozenset({"COGREEL_ADDRESS", "COGREEL_API_KEY", "COGREEL_CA_FILE"})  # the client's
+_OF_CLIENT = ("ADDRESS", "API_KEY", "CA_FILE", "CLIENT_CERTIFICATE_FILE", "CLIENT_KEY_FILE")
+_OF_OTHERS = frozenset(f"{_PREFIX}{name}" for name in _OF_CLIENT)
 _FOR_TESTS = "COGREEL_FAILPOINTS"
 _OF_CHILDREN = frozenset({"COGREEL_DEVICE", "COGREEL_DEVICE_NAME", "COGREEL_INCARNATION", "COGREEL_REPORT_FD"})
 _ENGINES = {"nats-server": ("--version",), "weed": ("version",)}

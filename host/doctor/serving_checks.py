@@ -30,13 +30,13 @@ async def check_listening(settings: Settings) -> list[Finding]:
             )
         ]
     try:
-        check_address(settings.listen, insecure=settings.insecure)
+        check_address(settings.listen, insecure=settings.insecure or settings.certificate is not None)
     except ListenError as error:
         found, _, remedy = str(error).partition(": ")
         return [problem("listen", found, "Prompts and API keys would travel in the clear.", remedy.partition(". ")[2])]
     trouble = _trouble_binding(host.strip("[]"), int(port_text))
     if trouble == errno.EADDRINUSE:
-        return [await _check_holder(settings.listen)]
+        return [await _check_holder(settings.listen, tls=settings.certificate is not None)]
     if trouble:
         return [
             problem(
@@ -46,16 +46,7 @@ async def check_listening(settings: Settings) -> list[Finding]:
                 "Use an address of this machine (0.0.0.0 for all of them), and a port above 1023.",
             )
         ]
-    if settings.insecure:
-        return [
-            warning(
-                "listen",
-                f"{settings.listen} may be reached from other machines, without TLS (COGREEL_INSECURE)",
-                "Prompts and API keys can be read on the way.",
-                "Let only a proxy that speaks TLS reach it, by network policy or firewall.",
-            )
-        ]
-    return [ok("listen", f"{settings.listen} is free")]
+    return [_check_certificate(settings) if settings.certificate is not None else _check_without_tls(settings)]
 
 
 def _trouble_binding(host: str, port: int) -> int:
@@ -75,8 +66,32 @@ def _trouble_binding(host: str, port: int) -> int:
     return 0
 
 
-async def _check_holder(address: str) -> Finding:
+def _check_without_tls(settings: Settings) -> Finding:
+    if settings.insecure:
+        return warning(
+            "listen",
+            f"{settings.listen} may be reached from other machines, without TLS (COGREEL_INSECURE)",
+            "Prompts and API keys can be read on the way.",
+            "Give it a certificate, COGREEL_CERTIFICATE; or let only a proxy that speaks TLS reach it.",
+        )
+    return ok("listen", f"{settings.listen} is free")
+
+
+def _check_certificate(settings: Settings) -> Finding:
+    try:
+        settings.server()
+    except ValueError as error:
+        return problem(
+            "listen", str(error), "The service does not start without a certificate that fits.", "Correct the file."
+        )
+    callers = "by callers with a certificate" if settings.client_ca_file else "by TLS"
+    return ok("listen", f"{settings.listen} is free, to be reached {callers}")
+
+
+async def _check_holder(address: str, *, tls: bool) -> Finding:
     """Who has the port: a service of ours that runs already, or something else."""
+    if tls:
+        return ok("listen", f"a program listens on {address} already; `cogreeld health https://…` asks it what it is")
     state = await health(address)
     if state is not None:
         return ok("listen", f"a CogReel service listens on {address} already, and is {state}")

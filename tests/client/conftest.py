@@ -14,8 +14,8 @@ from tests.client.scripted_service import REQUEST_ID, ScriptedService, status, w
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("COGREEL_ADDRESS", "COGREEL_API_KEY", "COGREEL_CA_FILE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("ADDRESS", "API_KEY", "CA_FILE", "CLIENT_CERTIFICATE_FILE", "CLIENT_KEY_FILE"):
+        monkeypatch.delenv(f"COGREEL_{name}", raising=False)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from cogreel.connection import Connection, parse_address
 
+from tests.roles import Authority
+
 
 @pytest.mark.parametrize(
     ("address", "target", "secure"),
@@ -62,3 +64,25 @@ def test_keys_that_cannot_be_sent_are_refused(key: str) -> None:
 def test_a_ca_file_without_tls_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="https"):
         Connection.resolve("localhost:1", ca_file=tmp_path / "ca.pem")
+
+
+def test_a_client_certificate_is_looked_at_before_there_is_a_connection(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("caller")
+    _, other = authority.issue("other")
+    found = Connection.resolve("https://localhost", client_certificate_file=certificate, client_key_file=key)
+    assert found.identity == (key.read_bytes(), certificate.read_bytes())
+    with pytest.raises(ValueError, match="go together"):
+        Connection.resolve("https://localhost", client_certificate_file=certificate)
+    with pytest.raises(ValueError, match="are not a certificate in PEM and its key"):
+        Connection.resolve("https://localhost", client_certificate_file=certificate, client_key_file=other)
+    with pytest.raises(ValueError, match="a client certificate was given, but the address does not ask for TLS"):
+        Connection.resolve("localhost:1", client_certificate_file=certificate, client_key_file=key)
+
+
+def test_a_client_certificate_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = Authority(tmp_path).issue("caller")
+    monkeypatch.setenv("COGREEL_CLIENT_CERTIFICATE_FILE", str(certificate))
+    monkeypatch.setenv("COGREEL_CLIENT_KEY_FILE", str(key))
+    assert Connection.resolve("https://localhost").identity is not None
+    assert Connection.resolve("localhost:1").identity is None

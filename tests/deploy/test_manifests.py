@@ -254,12 +254,57 @@ def test_the_replica_count_of_workers_is_left_to_keda() -> None:
     assert "replicas" not in of_kind("production", "Deployment")["cogreel-worker"]["spec"]
 
 
+def nats_files(overlay: str) -> dict[str, str]:
+    """What NATS gets from ConfigMaps, by file name."""
+    volumes = pods(overlay)["nats"]["spec"]["volumes"]
+    sources = next(volume["projected"]["sources"] for volume in volumes if volume["name"] == "config")
+    maps = of_kind(overlay, "ConfigMap")
+    found: dict[str, str] = {}
+    for source in sources:
+        if "configMap" in source:
+            found |= maps[source["configMap"]["name"]]["data"]
+    return found
+
+
+def test_production_keeps_to_the_roles_and_to_tls() -> None:
+    roles = (Path(__file__).parents[2] / "deploy/nats/roles.conf").read_text()
+    assert nats_files("production")["roles.conf"] == roles
+    for workload in ("service", "worker"):
+        settings = settings_of("production", f"cogreel-{workload}")
+        assert settings["COGREEL_NATS_INBOX_PREFIX"] == f"_INBOX_{workload}"
+        assert settings["COGREEL_NATS_TLS_FIRST"] == settings["COGREEL_S3_SECURE"] == "true"
+    service = settings_of("production", "cogreel-service")
+    assert service["COGREEL_INSECURE"] == "false"
+    assert {"COGREEL_CERTIFICATE", "COGREEL_PRIVATE_KEY", "COGREEL_CLIENT_CA_FILE"} <= set(service)
+    gateway = settings_of("production", "cogreel-gateway")
+    assert gateway["COGREEL_GATEWAY_SERVICE"].startswith("https://cogreel-service:")
+    for name, workload in (("cogreel-grpc", "service"), ("cogreel-http", "gateway")):
+        annotations = of_kind("production", "Ingress")[name]["metadata"]["annotations"]
+        assert annotations["nginx.ingress.kubernetes.io/proxy-ssl-verify"] == "on"
+        assert annotations["nginx.ingress.kubernetes.io/proxy-ssl-name"] == f"cogreel-{workload}"
+
+
+@pytest.mark.parametrize("overlay", overlays())
+def test_probes_ask_where_no_certificate_is_wanted(overlay: str) -> None:
+    for name in ("cogreel-service", "cogreel-worker"):
+        container = pods(overlay)[name]["spec"]["containers"][0]
+        settings = settings_of(overlay, name)
+        tls = settings.get("COGREEL_CERTIFICATE") and settings["COGREEL_LISTEN"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            port = container[probe]["grpc"]["port"]
+            assert port in {one["containerPort"] for one in container["ports"]}
+            listening = settings.get("COGREEL_HEALTH_LISTEN") or settings["COGREEL_LISTEN"]
+            assert listening.endswith(f":{port}")
+            assert not (tls and tls.endswith(f":{port}"))
+
+
 @pytest.mark.parametrize("overlay", overlays())
 def test_nats_takes_its_configuration(overlay: str, tmp_path: Path) -> None:
     """As the server itself reads it, with the files of the Secrets beside it."""
-    nats = pods(overlay)["nats"]["spec"]
-    source = next(volume["projected"]["sources"][0] for volume in nats["volumes"] if volume["name"] == "config")
-    text = of_kind(overlay, "ConfigMap")[source["configMap"]["name"]]["data"]["nats.conf"]
+    mounted = nats_files(overlay)
+    text = mounted.pop("nats.conf")
+    for name, content in mounted.items():
+        (tmp_path / name).write_text(content)
     certificates = tmp_path / "tls"
     certificates.mkdir()
     request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
@@ -267,6 +312,8 @@ def test_nats_takes_its_configuration(overlay: str, tmp_path: Path) -> None:
     subprocess.run([*request, *files], check=True, capture_output=True)
     (certificates / "ca.crt").write_bytes((certificates / "tls.crt").read_bytes())
     (tmp_path / "authorization.conf").write_text('authorization { user: cogreel, password: "secret" }\n')
+    passwords = [f'{role}_PASSWORD: "secret"' for role in ("SERVICE", "WORKER", "OPERATOR")]
+    (tmp_path / "passwords.conf").write_text("\n".join(passwords))
     config = tmp_path / "nats.conf"
     config.write_text(text.replace("/etc/nats-tls", str(certificates)).replace('"/data"', f'"{tmp_path}/data"'))
     server = Path(sys.executable).with_name("nats-server")

@@ -23,17 +23,10 @@ from jobs.errors import BrokerUnavailableError
 from jobs.keys import create_key, list_keys
 from jobs.streams import ensure_streams
 from jobs.subjects import REQ
-from tests.deploy.test_manifests import of_kind, pods, settings_of
+from tests.deploy.test_manifests import nats_files, settings_of
 from tests.waiting import seen
 
 NAMES = ("nats-0", "nats-1", "nats-2")
-
-
-def installed_configuration() -> str:
-    """nats.conf as it is mounted."""
-    sources = next(v["projected"]["sources"] for v in pods("production")["nats"]["spec"]["volumes"] if "projected" in v)
-    config: str = of_kind("production", "ConfigMap")[sources[0]["configMap"]["name"]]["data"]["nats.conf"]
-    return config
 
 
 def certify(folder: Path) -> None:
@@ -73,9 +66,11 @@ class Cluster:
 
     def settings(self, *, scheme: str = "tls") -> Settings:
         """Those of the overlay, with the Secret's URL."""
-        replicas = settings_of("production", "cogreel-service")["COGREEL_NATS_REPLICAS"]
-        urls = [f"{scheme}://cogreel:{self.password}@{server}" for server in self.servers.split(",")]
-        return Settings.model_validate_strings({"nats_url": ",".join(urls), "nats_replicas": replicas})
+        installed = settings_of("production", "cogreel-service")
+        names = ("nats_replicas", "nats_inbox_prefix", "nats_tls_first")
+        own = {name: installed[f"COGREEL_{name.upper()}"] for name in names}
+        urls = [f"{scheme}://service:{self.password}@{server}" for server in self.servers.split(",")]
+        return Settings.model_validate_strings(own | {"nats_url": ",".join(urls)})
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -84,17 +79,19 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
     ports = choose_ports([f"{name} {kind}" for name in NAMES for kind in ("4222", "6222", "8222")])
     certify(folder)
     password = secrets.token_hex(8)
-    authorization = f'authorization {{ user: cogreel, password: "{password}" }}\n'
+    passwords = "".join(f'{role}_PASSWORD: "{password}"\n' for role in ("SERVICE", "WORKER", "OPERATOR"))
+    files = nats_files("production")
     async with AsyncExitStack() as stack:
         for name in NAMES:
-            text = installed_configuration()
+            text = files["nats.conf"]
             for kind in ("4222", "6222", "8222"):
                 text = text.replace(f'"0.0.0.0:{kind}"', f'"127.0.0.1:{ports[f"{name} {kind}"]}"')
             for peer in NAMES:
                 text = text.replace(f"{peer}.nats-peers:6222", f"localhost:{ports[f'{peer} 6222']}")
             own = folder / name
             own.mkdir()
-            (own / "authorization.conf").write_text(authorization)
+            (own / "passwords.conf").write_text(passwords)
+            (own / "roles.conf").write_text(files["roles.conf"])
             (own / "nats.conf").write_text(
                 text.replace("/etc/nats-tls", str(folder)).replace("/data", str(own / "data"))
             )

@@ -31,6 +31,7 @@ from jobs.cards import load_card
 from tests.deployment import Deployment
 from tests.host.diagnoses import only, told
 from tests.rife_directory import RIFE_DIRECTORY
+from tests.roles import Authority
 
 
 @pytest.fixture
@@ -144,6 +145,18 @@ async def test_a_port_that_a_service_of_ours_has(deployment: Deployment) -> None
     port = await deployment.service()
     finding = only(await check_listening(Settings(listen=f"127.0.0.1:{port}")), "listen")
     assert (finding.verdict, "CogReel service listens" in finding.found) == (Verdict.OK, True)
+
+
+async def test_a_certificate_is_looked_at_before_the_service_starts_with_it(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path).issue("service")
+    for private_key, verdict, said in (
+        (key, Verdict.OK, "is free, to be reached by TLS"),
+        (certificate, Verdict.PROBLEM, f"COGREEL_PRIVATE_KEY: {certificate} holds no private key in PEM"),
+    ):
+        settings = Settings(listen="0.0.0.0:0", certificate=certificate, private_key=private_key)
+        finding = only(await check_listening(settings), "listen")
+        assert finding.verdict is verdict
+        assert said in finding.found
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,13 @@ def examine(session: Session) -> list[Finding]:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its notices would stand between the findings
     found = [_packages()]
     try:
-        connection = Connection.resolve(session.address, session.api_key, session.ca_file)
+        connection = Connection.resolve(
+            session.address,
+            session.api_key,
+            session.ca_file,
+            session.client_certificate_file,
+            session.client_key_file,
+        )
     except (ValueError, OSError) as error:
         remedy = "Write --address, or COGREEL_ADDRESS, as https://host:port for TLS, or host:port."
         return [*found, problem("address", str(error), _NO_WAY, remedy)]

@@ -24,7 +24,14 @@ class RequestId(click.ParamType):  # type: ignore[type-arg] # it takes one in ne
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - click names the parameters
         """The ids that begin with what was typed. Whatever goes wrong, there is none, and nothing is said."""
         options = ctx.find_root().params
-        session = Session(options.get("address") or "", options.get("api_key"), options.get("ca_file"), _TIMEOUT_S)
+        session = Session(
+            options.get("address") or "",
+            options.get("api_key"),
+            ca_file=options.get("ca_file"),
+            client_certificate_file=options.get("client_certificate_file"),
+            client_key_file=options.get("client_key_file"),
+            retry_timeout_s=_TIMEOUT_S,
+        )
         try:
             with session.connect(_say_nothing) as client:
                 newest = client.list(states=self._states, limit=_MOST)

@@ -72,6 +72,20 @@ class _ReportingGroup(click.Group):
     help="PEM file of the certificate authorities to trust instead of the public ones.",
 )
 @click.option(
+    "--client-certificate-file",
+    type=click.Path(exists=True, dir_okay=False),
+    envvar="COGREEL_CLIENT_CERTIFICATE_FILE",
+    show_envvar=True,
+    help="PEM file of a certificate of one's own, for a service that asks its callers for one.",
+)
+@click.option(
+    "--client-key-file",
+    type=click.Path(exists=True, dir_okay=False),
+    envvar="COGREEL_CLIENT_KEY_FILE",
+    show_envvar=True,
+    help="PEM file of its private key.",
+)
+@click.option(
     "--retry-timeout",
     "retry_timeout_s",
     type=click.FloatRange(min=0, min_open=True),
@@ -82,14 +96,30 @@ class _ReportingGroup(click.Group):
 )
 @click.version_option(package_name="cogreel")
 @click.pass_context
-def main(ctx: click.Context, address: str, api_key: str | None, ca_file: str | None, retry_timeout_s: float) -> None:
+def main(
+    ctx: click.Context,
+    *,
+    address: str,
+    api_key: str | None,
+    ca_file: str | None,
+    client_certificate_file: str | None,
+    client_key_file: str | None,
+    retry_timeout_s: float,
+) -> None:
     """Text to video with CogReel.
 
     \b
     Example:
       cogreel generate "A garden comes to life with butterflies" -o garden.mp4
     """
-    ctx.obj = Session(address, api_key, ca_file, retry_timeout_s)
+    ctx.obj = Session(
+        address,
+        api_key,
+        ca_file=ca_file,
+        client_certificate_file=client_certificate_file,
+        client_key_file=client_key_file,
+        retry_timeout_s=retry_timeout_s,
+    )
 
 
 for _command in (

@@ -24,6 +24,8 @@ class Session:
     address: str
     api_key: str | None = field(repr=False)
     ca_file: str | None
+    client_certificate_file: str | None
+    client_key_file: str | None
     retry_timeout_s: float
 
     def connect(self, note: Callable[[str], None] | None = None) -> cogreel.CogReel:
@@ -39,6 +41,8 @@ class Session:
                 self.address,
                 self.api_key,
                 ca_file=self.ca_file,
+                client_certificate_file=self.client_certificate_file,
+                client_key_file=self.client_key_file,
                 retry_timeout_s=self.retry_timeout_s,
                 on_retry=_OutageNotes(note or partial(click.echo, err=True)),
             )
