@@ -84,7 +84,7 @@ def test_what_the_caller_says_goes_before_the_card() -> None:
     assert resolved.webhook_url == "https://a.example/"
 
 
-@pytest.mark.parametrize("preset", set(VideoSizePreset.values()) - {VideoSizePreset.VIDEO_SIZE_PRESET_UNSPECIFIED})
+@pytest.mark.parametrize("preset", VideoSizePreset.values()[1:])
 @pytest.mark.parametrize("name", BUILTIN)
 def test_every_preset_of_the_contract_fits_every_built_in_model(name: str, preset: VideoSizePreset.ValueType) -> None:
     assert dimensions(resolve(sized(preset=preset), ENDPOINT, load_card(name))) == PRESETS[preset]
