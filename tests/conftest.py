@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from files import ObjectStore
 from host.engines import EmbeddedS3
 from tests.brokers import NatsServers, servers_in
 from tests.deployment import Deployment, store_in
+
+# Two processes of tests on two cores: threads of torch that wait for each other would spin, and take turns at it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and their children with them: tests of Ctrl-C
 # need it.

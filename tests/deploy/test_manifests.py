@@ -123,13 +123,13 @@ def test_every_setting_is_one_that_the_programs_read(overlay: str, workload: str
 
 @pytest.mark.parametrize("overlay", overlays())
 @pytest.mark.parametrize(
-    ("workload", "setting"), [("cogreel-service", "listen"), ("cogreel-gateway", "gateway_listen")]
+    ("workload", "role"), [("cogreel-service", "COGREEL"), ("cogreel-gateway", "COGREEL_GATEWAY")]
 )
-def test_what_is_to_be_reached_from_other_pods_may_listen_there(overlay: str, workload: str, setting: str) -> None:
+def test_what_is_to_be_reached_from_other_pods_may_listen_there(overlay: str, workload: str, role: str) -> None:
     settings = settings_of(overlay, workload)
-    address = settings[f"COGREEL_{setting.upper()}"]
+    address = settings[f"{role}_LISTEN"]
     assert address.startswith("0.0.0.0:")
-    check_address(address, insecure=settings.get("COGREEL_INSECURE") == "true")
+    check_address(address, insecure=settings.get("COGREEL_INSECURE") == "true" or f"{role}_CERTIFICATE" in settings)
 
 
 @pytest.mark.parametrize("overlay", overlays())
