@@ -12,6 +12,7 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from PIL import Image, ImageDraw
 
 from inference.cogvideox import CogVideoXModel
 from inference.cogvideox_loading import Sampler
-from inference.model import Frames
+from inference.model import Frames, Picture
 from inference.native_size import Size
 from inference.profiles import EXACT, Profile
 from training.adherence import (
@@ -30,10 +31,14 @@ from training.adherence import (
     by_motion,
     clip_of,
     held_out_samples,
+    load_small_i2v_model,
     load_small_model,
     shares,
+    with_picture,
 )
 from training.pixels import judge, look_at
+
+_THREADS = 2
 
 UNNAMED = "A circle rests on a {background} background."
 """A prompt that leaves the colour open, which the negative prompt then takes from."""
@@ -70,7 +75,7 @@ WAYS = (
 
 def load(way: Way) -> CogVideoXModel:
     """Load the small model for a way."""
-    return load_small_model(way.sampler, way.profile)
+    return load_small_model(way.sampler, way.profile, cpu_threads=_THREADS)
 
 
 def measure(way: Way, samples: list[Sample], exact: list[Frames] | None) -> tuple[str, list[Frames]]:
@@ -95,6 +100,19 @@ def measure(way: Way, samples: list[Sample], exact: list[Frames] | None) -> tupl
         print(f"Motions at the card's defaults: {moves}.\n")
         print(f"| way | {' | '.join(found)} | PSNR | a clip |\n|{' --- |' * (len(cells) + 1)}")
     return f"| {way.name} | {' | '.join(cells)} |", clips
+
+
+def measure_pictures(samples: list[Sample]) -> tuple[str, list[Frames]]:
+    """The same for the model that begins with a picture; how near its first frames are to the pictures."""
+    samples, model = [with_picture(sample) for sample in samples], load_small_i2v_model(cpu_threads=_THREADS)
+    clips = [clip_of(model, sample.prompt, sample.seed, picture=sample.picture) for sample in samples]
+    verdicts = [judge(clip, sample.scene) for clip, sample in zip(clips, samples, strict=True)]
+    found = ", ".join(f"{trait} {100 * share:.0f} %" for trait, share in shares(samples, verdicts).items())
+    moves = ", ".join(f"{motion} {100 * share:.0f} %" for motion, share in by_motion(samples, verdicts).items())
+    near = np.mean(
+        [psnr(clip[0], cast("Picture", sample.picture)) for clip, sample in zip(clips, samples, strict=True)]
+    )
+    return f"From a picture: {found}; first frames at {near:.1f} dB from it. {moves}.", clips
 
 
 def psnr(frames: Frames, exact: Frames) -> float:
@@ -146,17 +164,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ways", type=int, default=len(WAYS), help="so many of them, in their order")
     parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--pictures", action="store_true", help="only the model that begins with a picture")
     wanted = parser.parse_args()
     print(f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, {wanted.clips} clips\n")
     samples = held_out_samples(wanted.clips, seed=wanted.seed, pairs=wanted.pairs)
     exact: list[Frames] | None = None
-    for way in WAYS[: wanted.ways]:
+    if wanted.pictures:
+        line, exact = measure_pictures(samples)
+        print(line)
+    for way in () if wanted.pictures else WAYS[: wanted.ways]:
         row, clips = measure(way, samples, exact)
         exact = exact or clips
         print(row, flush=True)
     if wanted.sheet and exact:
         sheet(samples, exact, wanted.sheet)
-    if wanted.ways > 1:
+    if wanted.ways > 1 and not wanted.pictures:
         print(f"\n{negative_prompts(load(WAYS[0]), max(wanted.clips // 3, 1))}")
 
 

@@ -31,7 +31,7 @@ from host.installation import READY_FILE
 from host.metrics import Address, pool_metrics
 from host.settings import HOSTED_ENDPOINT, Settings, read_settings
 from host.worker_pool import WorkerPool
-from inference.model_choice import SIMULATED, SMALL
+from inference.model_choice import SIMULATED, SMALL, SMALL_I2V, model_name
 from inference.rife import RifeWeightsError, fetch_rife_weights, find_rife_weights
 from jobs.broker import Broker
 from jobs.keys import create_key, list_keys
@@ -43,6 +43,11 @@ SIMULATED_ENDPOINTS = {
     HOSTED_ENDPOINT: "simulated",
     f"{HOSTED_ENDPOINT}/image-to-video": "simulated-image-to-video",
     f"{HOSTED_ENDPOINT}/video-to-video": "simulated-video-to-video",
+}
+SMALL_ENDPOINTS = {
+    HOSTED_ENDPOINT: "cogreel-small",
+    f"{HOSTED_ENDPOINT}/image-to-video": "cogreel-small-image-to-video",
+    f"{HOSTED_ENDPOINT}/video-to-video": "cogreel-small-video-to-video",
 }
 SERVICE_READY_S = 30.0
 HEALTH_EVERY_S = 0.05
@@ -134,8 +139,14 @@ def _endpoints_of(model: str) -> dict[str, str]:
     own = Path(model).expanduser() / "cogreel-card.json"
     if own.is_file():
         return {HOSTED_ENDPOINT: str(own)}
-    name = "cogreel-small" if model == SMALL else "cogvideox-5b"
-    return {HOSTED_ENDPOINT: name, f"{HOSTED_ENDPOINT}/video-to-video": f"{name}-video-to-video"}
+    return SMALL_ENDPOINTS if model == SMALL else Settings.model_fields["endpoints"].default
+
+
+def _models(settings: Settings) -> list[str]:
+    """What the workers load: of the small model the variant for pictures too, if an endpoint is for it."""
+    wanted = {card.name for card in settings.cards().values()}
+    variant = [SMALL_I2V] if settings.model == SMALL and model_name(SMALL_I2V, "") in wanted else []
+    return [settings.model, *variant]
 
 
 @asynccontextmanager
@@ -200,7 +211,9 @@ async def embedded(options: EmbeddedOptions, settings: Settings, say: Say) -> As
         await stack.enter_async_context(gateway.child)
         say(f"loading the model {SIMULATED if simulated else settings.model}")
         metrics = stack.enter_context(pool_metrics(workers_metrics))
-        pool = await stack.enter_async_context(WorkerPool(settings, broker, metrics=metrics, logs=logs))
+        pool = await stack.enter_async_context(
+            WorkerPool(settings, broker, models=_models(settings), metrics=metrics, logs=logs)
+        )
 
         def pids() -> dict[str, int]:
             own = {

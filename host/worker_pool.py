@@ -1,10 +1,11 @@
-"""One supervised process for each device, restarted with backoff when it dies."""
+"""One supervised process for each device and model, restarted with backoff when it dies."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -24,18 +25,27 @@ DRAIN_MARGIN_S = 15.0
 class WorkerPool:
     """The workers of this machine, as an async context manager; entering waits until all are ready.
 
+    Each device gets one process for each of `models`, or for the model of the settings where none is named.
     What a worker prints goes to `<logs>/worker-N.log`, or to our own standard error where `logs` is None.
     """
 
     def __init__(
-        self, settings: Settings, broker: Broker, *, metrics: PoolMetrics | None = None, logs: Path | None = None
+        self,
+        settings: Settings,
+        broker: Broker,
+        *,
+        models: Sequence[str] = (),
+        metrics: PoolMetrics | None = None,
+        logs: Path | None = None,
     ) -> None:
         metrics = metrics or PoolMetrics()
         self._supervisor = Supervisor(broker)
-        devices = settings.device_list()
+        loads = [settings.model_copy(update={"model": model}) for model in models] or [settings]
+        places = [(load, device) for load in loads for device in settings.device_list()]
+        names = distinct([device for _, device in places])
         self._slots = [
-            _Slot(settings, device, f"worker-{number}", self._supervisor, called=called, metrics=metrics, logs=logs)
-            for number, (device, called) in enumerate(zip(devices, distinct(devices), strict=True))
+            _Slot(load, device, f"worker-{number}", self._supervisor, called=called, metrics=metrics, logs=logs)
+            for number, ((load, device), called) in enumerate(zip(places, names, strict=True))
         ]
         self._stack = AsyncExitStack()
         self._stopping = False
@@ -86,7 +96,7 @@ class WorkerPool:
 
 
 class _Slot:
-    """One device: its present run, and the process that is kept for it."""
+    """One device and model: its present run, and the process that is kept for it."""
 
     def __init__(
         self,

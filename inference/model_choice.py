@@ -7,17 +7,21 @@ from pathlib import Path
 
 from cogreel.v1.admin_pb2 import ModelCard
 
-from inference.small_model import SMALL_DIRECTORY, SMALL_NAME
+from inference.small_model import SMALL_DIRECTORY, SMALL_I2V_DIRECTORY, SMALL_I2V_NAME, SMALL_NAME
 
 SIMULATED = "simulated"
 """As a device: the one without a model. Its cards, one for each kind of input, have the same name."""
 SMALL = "small"
 """As a model: the small CogVideoX that comes with the program."""
+SMALL_I2V = "small-i2v"
+"""As a model: its variant that begins with a picture."""
+
+_BUILT_IN = {SMALL: (SMALL_NAME, SMALL_DIRECTORY), SMALL_I2V: (SMALL_I2V_NAME, SMALL_I2V_DIRECTORY)}
 
 
 def model_location(model: str) -> str:
-    """The directory or hub id of a model: what the settings say, or where the small one lies."""
-    return str(SMALL_DIRECTORY) if model == SMALL else model
+    """The directory or hub id of a model: what the settings say, or where a small one lies."""
+    return str(_BUILT_IN[model][1]) if model in _BUILT_IN else model
 
 
 class CardMismatchError(Exception):
@@ -28,8 +32,8 @@ def model_name(model: str, device: str) -> str | None:
     """What a card must be named to be for a model: None for a directory, which says nothing about itself."""
     if device == SIMULATED:
         return SIMULATED
-    if model == SMALL:
-        return SMALL_NAME
+    if model in _BUILT_IN:
+        return _BUILT_IN[model][0]
     return None if model.startswith(("/", ".", "~")) or Path(model).is_dir() else model
 
 

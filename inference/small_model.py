@@ -20,6 +20,15 @@ SMALL_REVISION = "shapes-3"
 SMALL_DIRECTORY = Path(__file__).with_name("cogreel_small")
 """Where its weights are, in diffusers format."""
 
+SMALL_I2V_NAME = "cogreel-small-i2v"
+"""The name of its variant that begins with a picture, as CogVideoX-5B-I2V is one of CogVideoX-5B."""
+
+SMALL_I2V_REVISION = "pictures-1"
+"""The variant's revision."""
+
+SMALL_I2V_DIRECTORY = Path(__file__).with_name("cogreel_small_i2v")
+"""Where the variant's weights are. All but the transformer are links to those of the model for text."""
+
 SMALL_FRAMES = 17
 """Frames a clip: two seconds at eight a second, and the first one."""
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from inference.cogvideox import CogVideoXModel
 from inference.cogvideox_loading import Sampler, load_cogvideox
-from inference.model import Frames, Generation, SilentProgress, VideoModel
+from inference.model import Frames, Generation, Picture, SilentProgress, StartPicture, VideoModel
 from inference.native_size import Size
 from inference.profiles import EXACT, Profile
-from inference.small_model import SMALL_DIRECTORY, SMALL_FRAMES, SMALL_NAME, SMALL_NATIVE_SIZES, SMALL_REVISION
+from inference.small_model import (
+    SMALL_DIRECTORY,
+    SMALL_FRAMES,
+    SMALL_I2V_DIRECTORY,
+    SMALL_I2V_NAME,
+    SMALL_I2V_REVISION,
+    SMALL_NAME,
+    SMALL_NATIVE_SIZES,
+    SMALL_REVISION,
+)
 from training.captions import caption
+from training.drawing import draw_clip
 from training.pixels import Verdict
 from training.scenes import ALONG, Motion, Scene, draw_scene
 
@@ -24,11 +34,12 @@ DEFAULT_GUIDANCE = 2.0
 
 @dataclass(frozen=True)
 class Sample:
-    """A prompt, the scene that it describes, and a seed to make it with."""
+    """A prompt, the scene that it describes, and a seed to make it with; perhaps a picture that it begins with."""
 
     prompt: str
     scene: Scene
     seed: int
+    picture: Picture | None = None
 
 
 def held_out_samples(count: int, *, seed: int = 0, pairs: float = 0.0) -> list[Sample]:
@@ -41,8 +52,18 @@ def held_out_samples(count: int, *, seed: int = 0, pairs: float = 0.0) -> list[S
     return samples
 
 
-def load_small_model(sampler: Sampler = Sampler.MODEL_CARD, profile: Profile = EXACT) -> CogVideoXModel:
-    """Load the small model as a worker does, on two threads of the CPU."""
+def with_picture(sample: Sample, size: Size = DEFAULT_SIZE) -> Sample:
+    """The sample of a scene that begins with a picture, which shows all of it but how it moves."""
+    shapes = tuple(replace(shape, begins_there=True) for shape in sample.scene.shapes)
+    scene = replace(sample.scene, shapes=shapes)
+    picture = np.rint(draw_clip(scene, size.width, size.height).pixels[0] * 255).astype(np.uint8)
+    return replace(sample, scene=scene, picture=picture)
+
+
+def load_small_model(
+    sampler: Sampler = Sampler.MODEL_CARD, profile: Profile = EXACT, *, cpu_threads: int = 1
+) -> CogVideoXModel:
+    """Load the small model as a worker does. Clips are the same on one thread and on two."""
     return load_cogvideox(
         str(SMALL_DIRECTORY),
         name=SMALL_NAME,
@@ -52,7 +73,20 @@ def load_small_model(sampler: Sampler = Sampler.MODEL_CARD, profile: Profile = E
         native_sizes=SMALL_NATIVE_SIZES,
         sampler=sampler,
         profile=profile,
-        cpu_threads=2,
+        cpu_threads=cpu_threads,
+    )
+
+
+def load_small_i2v_model(*, cpu_threads: int = 1) -> CogVideoXModel:
+    """Load the small model that begins with a picture, likewise."""
+    return load_cogvideox(
+        str(SMALL_I2V_DIRECTORY),
+        name=SMALL_I2V_NAME,
+        revision=SMALL_I2V_REVISION,
+        device="cpu",
+        num_frames=SMALL_FRAMES,
+        native_sizes=SMALL_NATIVE_SIZES,
+        cpu_threads=cpu_threads,
     )
 
 
@@ -65,6 +99,7 @@ def clip_of(
     steps: int = DEFAULT_STEPS,
     guidance: float = DEFAULT_GUIDANCE,
     negative_prompt: str = "",
+    picture: Picture | None = None,
 ) -> Frames:
     """Generate a clip; what is left out is as on the model's card."""
     generation = Generation(
@@ -77,6 +112,7 @@ def clip_of(
         seed=seed,
         use_rife=False,
         export_fps=8,
+        start=None if picture is None else StartPicture(picture),
     )
     return model.generate(generation, SilentProgress()).frames
 

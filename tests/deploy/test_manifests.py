@@ -122,9 +122,7 @@ def test_every_setting_is_one_that_the_programs_read(overlay: str, workload: str
 
 
 @pytest.mark.parametrize("overlay", overlays())
-@pytest.mark.parametrize(
-    ("workload", "role"), [("cogreel-service", "COGREEL"), ("cogreel-gateway", "COGREEL_GATEWAY")]
-)
+@pytest.mark.parametrize(("workload", "role"), [("cogreel-service", "COGREEL"), ("cogreel-gateway", "COGREEL_GATEWAY")])
 def test_what_is_to_be_reached_from_other_pods_may_listen_there(overlay: str, workload: str, role: str) -> None:
     settings = settings_of(overlay, workload)
     address = settings[f"{role}_LISTEN"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, Stage, SubmitRequest
 from cogreel.v1.video_pb2 import Lora, TextToVideoInput, VideoOutput
+from PIL import Image
 
 from inference.mp4 import decode_frames, probe
 from tests.deployment import Caller, fetch
@@ -17,10 +19,12 @@ from tests.end_to_end.tree import Tree
 from tests.loras import lora
 from tests.rife_directory import RIFE_DIRECTORY
 from tests.service.uploads import upload
+from training.adherence import Sample, with_picture
 from training.pixels import Seen, look_at
-from training.scenes import Motion
+from training.scenes import Motion, MovingShape, Scene, Shape, Size
 
 PROMPT = "A small red ball rolls to the right over a blue background"
+PROMPT_UP = "A yellow square moves up over a blue background."
 
 
 def small_tree(folder: Path) -> Tree:
@@ -79,7 +83,7 @@ async def test_a_prompt_becomes_an_mp4_and_the_same_seed_the_same_bytes(tmp_path
         assert after_restart == content
 
 
-async def test_a_video_is_repainted_and_a_lora_acts_on_one_request_alone(tmp_path: Path) -> None:
+async def test_a_video_is_repainted_a_picture_moves_and_a_lora_acts_on_one_request_alone(tmp_path: Path) -> None:
     quick: dict[str, object] = {"num_inference_steps": 10, "use_rife": False}
     async with small_tree(tmp_path) as tree:
         caller = await tree.caller()
@@ -95,6 +99,18 @@ async def test_a_video_is_repainted_and_a_lora_acts_on_one_request_alone(tmp_pat
         _, content, _ = await made(caller, repainting)
         seen = look(content, tmp_path / "repainted.mp4")
         assert (seen.background, seen.color) == ("blue", "yellow")
+
+        scene = Scene("blue", (MovingShape(Shape.SQUARE, "yellow", Size.MEDIUM, Motion.UP),))
+        picture = with_picture(Sample(PROMPT_UP, scene, 3)).picture
+        assert picture is not None
+        png = BytesIO()
+        Image.fromarray(picture).save(png, "PNG")
+        beginning = SubmitRequest()
+        beginning.image_to_video.text.CopyFrom(TextToVideoInput(prompt=PROMPT_UP, seed=3, use_rife=False))
+        beginning.image_to_video.image.file_data = png.getvalue()
+        _, content, _ = await made(caller, beginning)
+        seen = look(content, tmp_path / "beginning.mp4")
+        assert (seen.background, seen.color, seen.motion) == ("blue", "yellow", Motion.UP)
 
         style = await upload(caller, lora(strength=1.0), "application/x-safetensors", "style.safetensors")
         _, adapted, _ = await make(caller, loras=[Lora(path=style.url)], **quick)

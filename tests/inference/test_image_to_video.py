@@ -1,10 +1,8 @@
-"""Image to video: a model of the published kind, made of the small one's weights, runs as the stock pipeline does."""
+"""Image to video on the small model's variant: it runs as the stock pipeline does, and goes on from the picture."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import diffusers
 import numpy as np
@@ -13,12 +11,23 @@ import torch
 from PIL import Image
 
 from inference.cogvideox import CogVideoXModel
-from inference.cogvideox_loading import load_cogvideox
 from inference.model import Frames, Generation, InputError, Picture, SourceVideo, Stage, StartPicture
 from inference.native_size import Size
+from inference.small_model import (
+    SMALL_DIRECTORY,
+    SMALL_FRAMES,
+    SMALL_I2V_DIRECTORY,
+    SMALL_I2V_NAME,
+    SMALL_I2V_REVISION,
+)
+from inference.weights import model_digest
+from jobs.cards import load_card
 from tests.inference.progress import RecordingProgress
+from training.adherence import DEFAULT_GUIDANCE, DEFAULT_STEPS, Sample, clip_of, load_small_i2v_model, with_picture
+from training.pixels import look_at
+from training.scenes import ALONG, Motion, MovingShape, Scene, Shape
+from training.scenes import Size as Extent
 
-FRAMES = 9
 GENERATION = Generation(
     prompt="A large red circle rests over a blue background.",
     negative_prompt="",
@@ -39,45 +48,41 @@ def picture(size: Size = Size(96, 64), shade: int = 200) -> Picture:  # noqa: B0
 
 
 @pytest.fixture(scope="module")
-def directory(small_model_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model with a transformer that takes a picture's latents too, as CogVideoX-5b-I2V's does."""
-    text = diffusers.CogVideoXPipeline.from_pretrained(  # type: ignore[no-untyped-call]
-        small_model_directory, dtype=torch.float32
-    )
-    config = dict(text.transformer.config) | {"in_channels": 2 * text.transformer.config["in_channels"]}
-    torch.manual_seed(0)
-    transformer = diffusers.CogVideoXTransformer3DModel.from_config(config)  # type: ignore[no-untyped-call]
-    weights = text.transformer.state_dict()
-    projection = transformer.state_dict()["patch_embed.proj.weight"].clone()
-    projection[:, : projection.shape[1] // 2] = weights["patch_embed.proj.weight"]
-    transformer.load_state_dict(weights | {"patch_embed.proj.weight": projection})
-    path = tmp_path_factory.mktemp("i2v") / "model"
-    parts = {name: getattr(text, name) for name in ("tokenizer", "text_encoder", "vae", "scheduler")}
-    whole: Any = diffusers.CogVideoXImageToVideoPipeline(transformer=transformer, **parts)  # type: ignore[no-untyped-call]
-    whole.save_pretrained(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def model(directory: Path) -> CogVideoXModel:
-    return load_cogvideox(
-        str(directory),
-        name="small-i2v",
-        revision="1",
-        device="cpu",
-        num_frames=FRAMES,
-        native_sizes=[Size(96, 64)],
-        cpu_threads=torch.get_num_threads(),
-    )
+def model() -> CogVideoXModel:
+    return load_small_i2v_model()
 
 
 def frames_of(model: CogVideoXModel, start: Picture) -> Frames:
     return model.generate(replace(GENERATION, start=StartPicture(start)), RecordingProgress()).frames
 
 
-def test_frames_are_those_of_the_stock_pipeline(model: CogVideoXModel, directory: Path) -> None:
+def test_its_card_says_what_it_is() -> None:
+    card = load_card("cogreel-small-image-to-video")
+    assert (card.name, card.revision, card.frames) == (SMALL_I2V_NAME, SMALL_I2V_REVISION, SMALL_FRAMES)
+    assert card.digest == model_digest(SMALL_I2V_DIRECTORY)
+    assert (card.defaults.num_inference_steps, card.defaults.guidance_scale) == (DEFAULT_STEPS, DEFAULT_GUIDANCE)
+
+
+def test_it_shares_all_but_the_transformer_with_the_model_for_text() -> None:
+    for part in ("vae", "text_encoder", "tokenizer", "scheduler"):
+        assert (SMALL_I2V_DIRECTORY / part).resolve() == SMALL_DIRECTORY / part
+
+
+@pytest.mark.parametrize("motion", [*ALONG, Motion.GROWING])
+def test_a_video_begins_with_the_picture_and_moves_as_the_prompt_says(model: CogVideoXModel, motion: Motion) -> None:
+    scene = Scene("blue", (MovingShape(Shape.SQUARE, "yellow", Extent.MEDIUM, motion),))
+    verb = {Motion.GROWING: "grows"}.get(motion, f"moves {motion}")
+    sample = with_picture(Sample(f"A yellow square {verb} over a blue background.", scene, 3))
+    clip = clip_of(model, sample.prompt, sample.seed, picture=sample.picture)
+    assert sample.picture is not None
+    assert np.abs(clip[0].astype(int) - sample.picture).mean() < 12
+    seen = look_at(clip)
+    assert (seen.background, seen.color, seen.motion) == ("blue", "yellow", motion)
+
+
+def test_frames_are_those_of_the_stock_pipeline(model: CogVideoXModel) -> None:
     stock = diffusers.CogVideoXImageToVideoPipeline.from_pretrained(  # type: ignore[no-untyped-call]
-        directory, dtype=torch.float32
+        SMALL_I2V_DIRECTORY, dtype=torch.float32
     )
     stock.set_progress_bar_config(disable=True)
     made = stock(
@@ -86,7 +91,7 @@ def test_frames_are_those_of_the_stock_pipeline(model: CogVideoXModel, directory
         negative_prompt="",
         width=96,
         height=64,
-        num_frames=FRAMES,
+        num_frames=SMALL_FRAMES,
         num_inference_steps=GENERATION.num_inference_steps,
         guidance_scale=GENERATION.guidance_scale,
         generator=torch.Generator().manual_seed(GENERATION.seed),
@@ -106,7 +111,7 @@ def test_a_picture_of_another_size_is_fitted_to_the_size_that_is_denoised_at(mod
     progress = RecordingProgress()
     start = StartPicture(picture(Size(720, 480)))
     frames = model.generate(replace(GENERATION, width=720, height=480, start=start), progress).frames
-    assert frames.shape == (FRAMES, 64, 96, 3)
+    assert frames.shape == (SMALL_FRAMES, 64, 96, 3)
     assert (Stage.DENOISE, GENERATION.num_inference_steps) in progress.stages
 
 
@@ -114,6 +119,6 @@ def test_what_it_takes_is_said_and_anything_else_refused(model: CogVideoXModel) 
     assert model.input_kinds == {"image_to_video"}
     with pytest.raises(InputError, match="this model takes image_to_video"):
         model.generate(GENERATION, RecordingProgress())
-    repainting = replace(GENERATION, start=SourceVideo(np.stack([picture()] * FRAMES), 0.8))
+    repainting = replace(GENERATION, start=SourceVideo(np.stack([picture()] * SMALL_FRAMES), 0.8))
     with pytest.raises(InputError, match="this model takes image_to_video"):
         model.generate(repainting, RecordingProgress())
