@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cogreel.v1.queue_pb2 import PRIORITY_NORMAL, Stage, SubmitRequest
 from cogreel.v1.video_pb2 import Lora, TextToVideoInput, VideoOutput
 from PIL import Image
 
+from host.settings import HOSTED_ENDPOINT
 from inference.mp4 import decode_frames, probe
 from tests.deployment import Caller, fetch
 from tests.end_to_end.tree import Tree
@@ -27,8 +29,12 @@ PROMPT = "A small red ball rolls to the right over a blue background"
 PROMPT_UP = "A yellow square moves up over a blue background."
 
 
-def small_tree(folder: Path) -> Tree:
-    environment = {"COGREEL_RIFE_DIRECTORY": str(RIFE_DIRECTORY)}
+FOR_TEXT = {"COGREEL_ENDPOINTS": json.dumps({HOSTED_ENDPOINT: "cogreel-small"})}
+"""Settings for text alone, which takes one worker."""
+
+
+def small_tree(folder: Path, **settings: str) -> Tree:
+    environment = {"COGREEL_RIFE_DIRECTORY": str(RIFE_DIRECTORY), **settings}
     return Tree(folder, devices="cpu", environment=environment)
 
 
@@ -52,8 +58,9 @@ def look(content: bytes, path: Path) -> Seen:
     return look_at(np.stack([frame[::5, ::5] for frame in decode_frames(path)]))
 
 
+@pytest.mark.timeout(120)  # two whole installations, one after the other, and four clips
 async def test_a_prompt_becomes_an_mp4_and_the_same_seed_the_same_bytes(tmp_path: Path) -> None:
-    async with small_tree(tmp_path) as tree:
+    async with small_tree(tmp_path, **FOR_TEXT) as tree:
         caller = await tree.caller()
         output, content, stages = await make(caller)
         assert hashlib.sha256(content).hexdigest() == output.sha256
@@ -78,11 +85,12 @@ async def test_a_prompt_becomes_an_mp4_and_the_same_seed_the_same_bytes(tmp_path
         _, again, _ = await make(caller)
         assert again == content, "something of the request between them was left behind"
         assert other_seed != content
-    async with small_tree(tmp_path) as restarted:
+    async with small_tree(tmp_path, **FOR_TEXT) as restarted:
         _, after_restart, _ = await make(await restarted.caller())
         assert after_restart == content
 
 
+@pytest.mark.long
 async def test_a_video_is_repainted_a_picture_moves_and_a_lora_acts_on_one_request_alone(tmp_path: Path) -> None:
     quick: dict[str, object] = {"num_inference_steps": 10, "use_rife": False}
     async with small_tree(tmp_path) as tree:
