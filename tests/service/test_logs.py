@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import MutableMapping
+from typing import Any
 
 import grpc
 import pytest
@@ -15,6 +17,7 @@ from host.logs import add_trace_id
 from inference.model import Clip, Generation, Progress
 from inference.simulated import SimulatedModel
 from tests.deployment import Deployment
+from tests.waiting import until
 
 GONE = "00000000-0000-4000-8000-000000000000"
 PROCESSORS = [merge_contextvars, add_trace_id]
@@ -46,6 +49,8 @@ async def test_attempts_side_by_side_log_under_their_own_names(deployment: Deplo
             submitted = await caller.stub.Submit(caller.submission(f"{number}"), metadata=metadata)
             traces[submitted.request_id] = f"{number:032x}"
         await asyncio.gather(*(caller.ended(request_id) for request_id in traces))
+        # The callers hear of the ends before the worker says so.
+        await until(lambda: [line["event"] for line in lines].count("attempt.completed") == len(traces))
     said: defaultdict[str, list[str]] = defaultdict(list)
     for line in lines:
         if line["event"].startswith(("attempt.", "device.")):
@@ -73,10 +78,17 @@ async def test_each_call_leaves_one_line(deployment: Deployment) -> None:
     port = await deployment.service()
     caller = await deployment.caller(port)
     with capture_logs(processors=PROCESSORS) as lines:
+
+        def own() -> list[MutableMapping[str, Any]]:
+            """What is said of this tenant's calls: those of an earlier test may still be ending."""
+            calls = [line for line in lines if line["event"] in {"call.served", "call.refused"}]
+            return [line for line in calls if line.get("tenant") == caller.tenant]
+
         await caller.stub.Submit(caller.submission(), metadata=(*caller.metadata, traceparent(7)))
         with pytest.raises(grpc.aio.AioRpcError):
             await caller.result(GONE)
-    served, refused = [line for line in lines if line["event"] in {"call.served", "call.refused"}]
+        await until(lambda: len(own()) >= 2)
+    served, refused = own()
     assert (served["log_level"], served["method"], served["code"]) == ("debug", "Submit", "OK")
     assert (served["tenant"], served["trace_id"]) == (caller.tenant, f"{7:032x}")
     assert (refused["log_level"], refused["method"], refused["code"]) == ("info", "GetResult", "NOT_FOUND")
