@@ -52,7 +52,7 @@ address = f"http://gateway:8080/fal-ai/cogvideox-5b/requests/{sys.argv[1]}"
 request = urllib.request.Request(address, headers={"Authorization": f"Key {os.environ['COGREEL_API_KEY']}"})
 with urllib.request.urlopen(request, timeout=20) as answer:
     url = json.load(answer)["video"]["url"]
-urllib.request.urlretrieve(url, "/work/over-http.mp4")
+urllib.request.urlretrieve(url, "over-http.mp4")  # in the folder that holds the videos
 """
 """What a caller of the gateway does: ask for the output of a request, and fetch the video that it names."""
 STARTED = time.monotonic()

@@ -24,12 +24,12 @@ class Trust:
         properties = {
             "javax.net.ssl.trustStore": java,
             "javax.net.ssl.trustStorePassword": "changeit",
-            "java.library.path": EXAMPLES / "java/build",  # of Netty's TLS
         }
         self.environment = {
             "SSL_CERT_FILE": str(roots),  # Go
             "NODE_EXTRA_CA_CERTS": str(roots),  # TypeScript
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(roots),  # Node.js, C++ and Ruby
+            "LD_LIBRARY_PATH": str(EXAMPLES / "java/build"),  # Netty's TLS, for Java
             "JAVA_TOOL_OPTIONS": " ".join(f"-D{name}={value}" for name, value in properties.items()),
         }
 
