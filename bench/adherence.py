@@ -31,7 +31,6 @@ from training.adherence import (
     by_motion,
     clip_of,
     held_out_samples,
-    load_small_i2v_model,
     load_small_model,
     shares,
     with_picture,
@@ -104,7 +103,7 @@ def measure(way: Way, samples: list[Sample], exact: list[Frames] | None) -> tupl
 
 def measure_pictures(samples: list[Sample]) -> tuple[str, list[Frames]]:
     """The same for the model that begins with a picture; how near its first frames are to the pictures."""
-    samples, model = [with_picture(sample) for sample in samples], load_small_i2v_model(cpu_threads=_THREADS)
+    samples, model = [with_picture(sample) for sample in samples], load_small_model(pictures=True, cpu_threads=_THREADS)
     clips = [clip_of(model, sample.prompt, sample.seed, picture=sample.picture) for sample in samples]
     verdicts = [judge(clip, sample.scene) for clip, sample in zip(clips, samples, strict=True)]
     found = ", ".join(f"{trait} {100 * share:.0f} %" for trait, share in shares(samples, verdicts).items())

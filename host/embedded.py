@@ -31,8 +31,9 @@ from host.installation import READY_FILE
 from host.metrics import Address, pool_metrics
 from host.settings import HOSTED_ENDPOINT, Settings, read_settings
 from host.worker_pool import WorkerPool
-from inference.model_choice import SIMULATED, SMALL, SMALL_I2V, model_name
+from inference.model_choice import SIMULATED, SMALL, SMALL_I2V
 from inference.rife import RifeWeightsError, fetch_rife_weights, find_rife_weights
+from inference.small_model import SMALL_I2V_NAME
 from jobs.broker import Broker
 from jobs.keys import create_key, list_keys
 from jobs.streams import ensure_consumers, ensure_streams
@@ -145,7 +146,7 @@ def _endpoints_of(model: str) -> dict[str, str]:
 def _models(settings: Settings) -> list[str]:
     """What the workers load: of the small model the variant for pictures too, if an endpoint is for it."""
     wanted = {card.name for card in settings.cards().values()}
-    variant = [SMALL_I2V] if settings.model == SMALL and model_name(SMALL_I2V, "") in wanted else []
+    variant = [SMALL_I2V] if settings.model == SMALL and SMALL_I2V_NAME in wanted else []
     return [settings.model, *variant]
 
 

@@ -11,7 +11,7 @@ from cogreel.connection import Connection
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from jobs.tasks import end_task
-from service.health_port import health_served
+from service.plain_port import health_served
 
 WORKER = "cogreel.worker"
 """The name under which it is asked whether every device has its model and takes requests."""

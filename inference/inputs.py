@@ -91,7 +91,7 @@ async def _bring_lora(
 ) -> None:
     """Have a LoRA at `path`: out of the cache, or brought and kept in it."""
     source = found.object_key or found.file.url
-    known = cache.version(source)
+    known, sha256 = cache.version(source), ""
     if found.object_key is not None:
         stored = await store.stat(found.object_key)
         etag = stored.etag if stored is not None else None
@@ -100,11 +100,12 @@ async def _bring_lora(
             await _copy(store, found, found.object_key, path)
     else:
         fetched = await _while_wanted(progress, _fetch(remote, found, path, progress, unless=known))
-        changed, etag = fetched is not None, fetched.etag if fetched is not None else known
+        changed = fetched is not None
+        etag, sha256 = (fetched.etag, fetched.sha256) if fetched is not None else (known, "")
     if etag is None:
         return
     if changed:
-        await asyncio.to_thread(cache.keep, source, etag, path)
+        await asyncio.to_thread(cache.keep, source, etag, path, sha256=sha256)
     elif await asyncio.to_thread(cache.take, source, etag, path):
         progress.log("The LoRA is the one that was used before.")
 

@@ -49,12 +49,15 @@ class LoraCache:
                 shutil.copyfileobj(kept, file)
             return True
 
-    def keep(self, source: str, etag: str, path: Path) -> None:
-        """Keep a copy of the file at `path` as this version of a source, unless it is larger than all that may be."""
+    def keep(self, source: str, etag: str, path: Path, *, sha256: str = "") -> None:
+        """Keep a copy of the file at `path` as this version of a source, unless it is larger than all that may be.
+
+        `sha256` is its digest in hexadecimal, where that is known.
+        """
+        if path.stat().st_size > self._max_bytes:
+            return
         with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            if path.stat().st_size > self._max_bytes:
-                return
+            sha256 = sha256 or hashlib.file_digest(file, "sha256").hexdigest()
             with self._lock:
                 if sha256 not in self._kept:
                     file.seek(0)

@@ -29,6 +29,7 @@ from service.externalscaler_pb2 import (
     ScaledObjectRef,
 )
 from service.externalscaler_pb2_grpc import ExternalScalerServicer, add_ExternalScalerServicer_to_server
+from service.plain_port import plain_port
 
 LOOK_EVERY_S = 0.5
 CATCH_UP_WITHIN_S = 2.0  # after a start, say; KEDA asks again anyway
@@ -55,18 +56,13 @@ async def scaler_served(
         yield
         return
     async with PauseDirectory(broker) as pauses:
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        add_ExternalScalerServicer_to_server(ScalerServicer(view, pauses, endpoints), server)
-        try:
-            port = server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address} for KEDA: {error}") from error
-        await server.start()
-        _log.info("scaler.listening", address=address, port=port)
-        try:
+        servicer = ScalerServicer(view, pauses, endpoints)
+
+        def register(server: grpc.aio.Server) -> None:
+            add_ExternalScalerServicer_to_server(servicer, server)
+
+        async with plain_port(address, register, name="scaler", purpose="KEDA", grace_s=GRACE_S):
             yield
-        finally:
-            await server.stop(GRACE_S)
 
 
 class ScalerServicer(ExternalScalerServicer):

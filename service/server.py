@@ -35,11 +35,11 @@ from jobs.view import LiveView
 from jobs.webhook_keys import WebhookKeys, ensure_keyring
 from service.admin_servicer import AdminServicer
 from service.catalog_servicer import CatalogServicer
-from service.health_port import health_served
 from service.input_files import InputFiles
 from service.interceptor import CallInterceptor
 from service.metrics import ServiceMetrics
 from service.pins import Pins
+from service.plain_port import health_served
 from service.presentation import presigned_outputs
 from service.queue_servicer import QueueServicer, QueueServiceSettings
 from service.scaler import scaler_served

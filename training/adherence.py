@@ -61,31 +61,26 @@ def with_picture(sample: Sample, size: Size = DEFAULT_SIZE) -> Sample:
 
 
 def load_small_model(
-    sampler: Sampler = Sampler.MODEL_CARD, profile: Profile = EXACT, *, cpu_threads: int = 1
+    sampler: Sampler = Sampler.MODEL_CARD, profile: Profile = EXACT, *, pictures: bool = False, cpu_threads: int = 1
 ) -> CogVideoXModel:
-    """Load the small model as a worker does. Clips are the same on one thread and on two."""
+    """Load the small model, or its variant for start pictures, as a worker does.
+
+    Clips are the same on one thread and on two.
+    """
+    directory, name, revision = (
+        (SMALL_I2V_DIRECTORY, SMALL_I2V_NAME, SMALL_I2V_REVISION)
+        if pictures
+        else (SMALL_DIRECTORY, SMALL_NAME, SMALL_REVISION)
+    )
     return load_cogvideox(
-        str(SMALL_DIRECTORY),
-        name=SMALL_NAME,
-        revision=SMALL_REVISION,
+        str(directory),
+        name=name,
+        revision=revision,
         device="cpu",
         num_frames=SMALL_FRAMES,
         native_sizes=SMALL_NATIVE_SIZES,
         sampler=sampler,
         profile=profile,
-        cpu_threads=cpu_threads,
-    )
-
-
-def load_small_i2v_model(*, cpu_threads: int = 1) -> CogVideoXModel:
-    """Load the small model that begins with a picture, likewise."""
-    return load_cogvideox(
-        str(SMALL_I2V_DIRECTORY),
-        name=SMALL_I2V_NAME,
-        revision=SMALL_I2V_REVISION,
-        device="cpu",
-        num_frames=SMALL_FRAMES,
-        native_sizes=SMALL_NATIVE_SIZES,
         cpu_threads=cpu_threads,
     )
 

@@ -23,7 +23,7 @@ from inference.small_model import (
 from inference.weights import model_digest
 from jobs.cards import load_card
 from tests.inference.progress import RecordingProgress
-from training.adherence import DEFAULT_GUIDANCE, DEFAULT_STEPS, Sample, clip_of, load_small_i2v_model, with_picture
+from training.adherence import DEFAULT_GUIDANCE, DEFAULT_STEPS, Sample, clip_of, load_small_model, with_picture
 from training.pixels import look_at
 from training.scenes import ALONG, Motion, MovingShape, Scene, Shape
 from training.scenes import Size as Extent
@@ -49,7 +49,7 @@ def picture(size: Size = Size(96, 64), shade: int = 200) -> Picture:  # noqa: B0
 
 @pytest.fixture(scope="module")
 def model() -> CogVideoXModel:
-    return load_small_i2v_model()
+    return load_small_model(pictures=True)
 
 
 def frames_of(model: CogVideoXModel, start: Picture) -> Frames:
