@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cogvideox_sizes import FULL, SMALL, Extent, random_pipeline
 from inference.cogvideox import CogVideoXModel
-from inference.model import Generation, ModelIdentity, SilentProgress
+from inference.model import Clip, Generation, ModelIdentity, SilentProgress
 from inference.mp4 import encode_mp4
 from inference.quiet_libraries import quieten_libraries
 from inference.render import render
@@ -197,9 +197,10 @@ def measure_request(bench: Bench, pipeline: Any, rife: Path | None, folder: Path
     frames = np.random.default_rng(0).integers(0, 255, (extent.frames, extent.height, extent.width, 3), np.uint8)
     doubler = Interpolator(rife, device=bench.device) if rife else None
     if doubler:
-        bench.time("RIFE, all pairs", lambda: doubler.double(frames, SilentProgress()))
+        bench.time("RIFE, all pairs", lambda: doubler.double(Clip.of(frames), SilentProgress()).frames())
     size = {"fps": 16, "width": extent.width, "height": extent.height}
-    bench.time("encode noise", lambda: encode_mp4(frames, folder / "noise.mp4", **size, progress=SilentProgress()))
+    noise = folder / "noise.mp4"
+    bench.time("encode noise", lambda: encode_mp4(Clip.of(frames), noise, **size, progress=SilentProgress()))
 
     model = CogVideoXModel(pipeline, ModelIdentity("random", "1", ""), num_frames=extent.frames)
     generation = Generation(
@@ -231,7 +232,7 @@ class Stages(SilentProgress):
     def stage(self, stage: Any, total: int = 0) -> Any:  # noqa: ARG002
         started = time.perf_counter()
         yield
-        self.seconds[stage.value] = time.perf_counter() - started
+        self.seconds[stage.value] = self.seconds.get(stage.value, 0.0) + time.perf_counter() - started
 
 
 def facts(device: torch.device) -> dict[str, object]:

@@ -76,6 +76,7 @@ class CogVideoXModel:
                 raise ValueError(f"native size {size} is not in multiples of {self._multiple}")
         self._pipeline = pipeline
         self._identity = identity
+        self._num_frames = num_frames
         self._residence = residence or Residence(pipeline.device)
         self._denoiser = Denoiser(pipeline, num_frames=num_frames, dynamic_guidance=dynamic_guidance)
         self._native_sizes = tuple(native_sizes)
@@ -98,11 +99,11 @@ class CogVideoXModel:
         return self._denoiser.input_kinds
 
     def generate(self, generation: Generation, progress: Progress) -> Clip:
-        """Make the clip: embed the prompts, denoise, decode.
+        """Make the clip: embed the prompts, denoise, and decode as its chunks are taken.
 
         A prompt longer than 226 tokens is cut, as CogVideoX's is, and the request's log says so.
 
-        Raises:
+        Raises, here or when a chunk is taken:
             CancelledError: out of `progress`; the model is as before.
             InputError: the size is not possible for a model without native sizes, the seed, the number of steps
                 or the guidance scale is out of range, or the model makes no videos from this.
@@ -120,7 +121,7 @@ class CogVideoXModel:
                 transformer = cast(torch.nn.Module, self._pipeline.transformer)
                 with self._residence.of(transformer), applied(self._pipeline, generation.lora):
                     latents = self._denoiser.denoise(generation, size, prompt, negative, progress)
-            return Clip(self._decode(latents, progress))
+        return Clip(self._num_frames, size.width, size.height, self._decoded(latents, progress))
 
     @contextmanager
     def _fixed_threads(self) -> Iterator[None]:
@@ -166,13 +167,13 @@ class CogVideoXModel:
             )
         return embedding
 
-    def _decode(self, latents: torch.Tensor, progress: Progress) -> Frames:
-        chunks: list[Frames] = []
-        with progress.stage(Stage.DECODE, total=len(latent_chunks(latents.shape[1]))):
-            for done, chunk in enumerate(decode_chunks(self._pipeline.vae, latents), start=1):
-                chunks.append(chunk)
-                progress.step(done)
-        return np.concatenate(chunks)
+    def _decoded(self, latents: torch.Tensor, progress: Progress) -> Iterator[Frames]:
+        chunks, total = decode_chunks(self._pipeline.vae, latents), len(latent_chunks(latents.shape[1]))
+        for done in range(1, total + 1):
+            with _device_faults(), self._fixed_threads(), progress.stage(Stage.DECODE, total=total):
+                chunk = next(chunks)
+                progress.step(Stage.DECODE, done)
+            yield chunk
 
 
 @contextmanager

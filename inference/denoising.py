@@ -9,7 +9,7 @@ import diffusers
 import torch
 from PIL import Image
 
-from inference.model import Frames, Generation, InputError, Picture, Progress, SourceVideo, StartPicture
+from inference.model import Frames, Generation, InputError, Picture, Progress, SourceVideo, Stage, StartPicture
 from inference.native_size import Size
 from inference.pipeline import PicturePipeline, Pipeline, StepArguments, VideoPipeline
 from inference.prompt_embeddings import MAX_TEXT_TOKENS, PromptEmbedding
@@ -90,7 +90,7 @@ class Denoiser:
                 torch.cuda.synchronize(device)
             # Cancellation is an exception from here: the pipeline's own `_interrupt` would still go through
             # the remaining steps' loop and hand on half-denoised latents as a result.
-            progress.step(index + 1)
+            progress.step(Stage.DENOISE, index + 1)
             return {}
 
         arguments: StepArguments = {

@@ -20,7 +20,7 @@ from inference.model import SilentProgress, StartPicture, VideoModel
 from inference.model_choice import SIMULATED, CardMismatchError
 from inference.native_size import Size
 from inference.profiles import EXACT, Profile
-from inference.render import FrameDoubler, generate_frames
+from inference.render import FrameDoubler, generate_clip
 from inference.simulated import SimulatedModel
 from inference.translation import generation_of
 from jobs.cards import resolve
@@ -108,7 +108,7 @@ def _warm_up(model: VideoModel, doubler: FrameDoubler, card: ModelCard) -> None:
     if "image_to_video" in model.input_kinds:
         black = np.zeros((generation.height, generation.width, 3), np.uint8)
         generation = replace(generation, start=StartPicture(black))
-    generate_frames(model, doubler, generation, SilentProgress())
+    generate_clip(model, doubler, generation, SilentProgress()).frames()
 
 
 def _since(started: float) -> float:

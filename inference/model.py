@@ -7,6 +7,7 @@ Nothing in this module imports torch, so that the simulated device stays light.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,7 +26,8 @@ Picture = NDArray[np.uint8]
 
 
 class Stage(StrEnum):
-    """What a running request is busy with, in the order in which it happens."""
+    """What a running request is busy with, in the order in which it begins; the last frames end decoding,
+    interpolation and encoding in turn, but the first ones are encoded while later ones are decoded."""
 
     PREPARE = "prepare"
     DENOISE = "denoise"
@@ -122,19 +124,27 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What a model made: frames at the size it denoised at, before interpolation and scaling."""
+    """Frames on their way: `chunks` are made when they are taken, some frames at a time, and can be taken once.
 
-    frames: Frames
+    `length` counts the frames of all chunks; `width` and `height` are pixels, before scaling.
+    """
 
-    @property
-    def width(self) -> int:
-        """Native width in pixels."""
-        return int(self.frames.shape[2])
+    length: int
+    width: int
+    height: int
+    chunks: Iterator[Frames]
 
-    @property
-    def height(self) -> int:
-        """Native height in pixels."""
-        return int(self.frames.shape[1])
+    @classmethod
+    def of(cls, frames: Frames) -> Clip:
+        """A clip of frames that are there already. Raises ValueError unless they are uint8, RGB, and one or more."""
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[0] < 1 or frames.shape[3] != 3:
+            raise ValueError(f"not a clip of RGB frames: {frames.dtype} of shape {frames.shape}")
+        length, height, width, _ = frames.shape
+        return cls(length, width, height, iter([frames]))
+
+    def frames(self) -> Frames:
+        """Take all frames as one array."""
+        return np.concatenate(list(self.chunks))
 
 
 class Progress(Protocol):
@@ -145,10 +155,13 @@ class Progress(Protocol):
     """
 
     def stage(self, stage: Stage, total: int = 0) -> AbstractContextManager[None]:
-        """Enter a stage and measure it; `total` is its number of steps, 0 where it has none."""
+        """Enter a stage and measure it; `total` is its number of steps, 0 where it has none.
 
-    def step(self, step: int) -> None:
-        """Say that `step` steps of the current stage are done, counted from 1."""
+        What comes in chunks enters its stage for each of them: the times add up.
+        """
+
+    def step(self, stage: Stage, step: int) -> None:
+        """Say that `step` steps of a stage are done, counted from 1."""
 
     def log(self, message: str, *, level: str = "INFO") -> None:
         """Add a line to the request's log. Levels: DEBUG, INFO, WARN, ERROR."""
@@ -164,7 +177,7 @@ class SilentProgress:
         """Measure nothing."""
         return nullcontext()
 
-    def step(self, step: int) -> None:
+    def step(self, stage: Stage, step: int) -> None:
         """Tell nobody."""
 
     def log(self, message: str, *, level: str = "INFO") -> None:
@@ -186,9 +199,11 @@ class VideoModel(Protocol):
         """What it makes videos from: names of `SubmitRequest.input`, such as `text_to_video`."""
 
     def generate(self, generation: Generation, progress: Progress) -> Clip:
-        """Make the clip: the stages prepare, denoise and decode.
+        """Make the clip: the stages prepare and denoise, and decode when its chunks are taken.
 
-        Raises:
+        They are taken in the same thread, and before the next call.
+
+        Raises, here or when a chunk is taken:
             CancelledError: out of `progress`; nothing of the request stays behind in the model.
             InputError: the model can never make this.
             DeviceError: the device is lost or out of memory.

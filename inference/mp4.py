@@ -26,7 +26,7 @@ from av.video.reformatter import (
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from inference.model import Frames, Progress
+from inference.model import Clip, Picture, Progress, Stage
 
 _PRESET = "medium"  # 3 dB above veryfast at a fifth more bytes; 98 frames of 720x480 in 0.7 to 3 s on 2 cores
 _CRF = 17  # x264's scale; its authors call 17 to 18 visually lossless or nearly so
@@ -60,40 +60,38 @@ class VideoProperties:
     pixel_format: str
 
 
-def encode_mp4(frames: Frames, path: Path, *, fps: int, width: int, height: int, progress: Progress) -> None:
-    """Write frames as an H.264 MP4: High profile, yuv420p, BT.709 limited range, index first ("faststart").
+def encode_mp4(clip: Clip, path: Path, *, fps: int, width: int, height: int, progress: Progress) -> None:
+    """Write a clip as an H.264 MP4: High profile, yuv420p, BT.709 limited range, index first ("faststart").
 
     The file appears under its name only when it is complete.
 
     Args:
-        frames: at least one, at any size.
+        clip: frames of any size, encoded as they come.
         path: where to write; its directory exists.
         fps: frames shown a second; duration = frames / fps.
         width, height: pixels of the video, even; frames of another size are scaled to it, bicubically and
             without regard to their aspect ratio.
-        progress: told the frames done, every few; cancellation is looked at there.
+        progress: told the frames done, every few; cancellation is looked at there. The stage is measured without
+            the time that frames are waited for.
 
     Raises:
-        ValueError: `frames` is not uint8 of shape (frames >= 1, height, width, 3), `fps` is below 1, or a
-            side is odd or below 2.
+        ValueError: `fps` is below 1, or a side is odd or below 2.
         CancelledError: out of `progress`; no file stays behind.
         OSError: the file can't be written.
     """
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[0] < 1 or frames.shape[3] != 3:
-        raise ValueError(f"not a clip of RGB frames: {frames.dtype} of shape {frames.shape}")
     if min(width, height) < 2 or width % 2 or height % 2:
         raise ValueError(f"4:2:0 video needs even sides, not {width}x{height}")
     if fps < 1:
         raise ValueError(f"fps must be at least 1, not {fps}")
     partial = path.with_name(path.name + ".partial")
     try:
-        _write(frames, partial, fps=fps, width=width, height=height, progress=progress)
+        _write(clip, partial, fps=fps, width=width, height=height, progress=progress)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _write(frames: Frames, path: Path, *, fps: int, width: int, height: int, progress: Progress) -> None:
+def _write(clip: Clip, path: Path, *, fps: int, width: int, height: int, progress: Progress) -> None:
     # bitexact leaves out the muxer's version.
     muxing = {"movflags": "+faststart", "fflags": "+bitexact"}
     with av.open(path, "w", format="mp4", options=muxing) as container:
@@ -112,27 +110,36 @@ def _write(frames: Frames, path: Path, *, fps: int, width: int, height: int, pro
         context.color_trc = ColorTrc.BT709
 
         reformatter = VideoReformatter()
-        for index, pixels in enumerate(frames):
-            frame = reformatter.reformat(
-                av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"),
-                width=width,
-                height=height,
-                format="yuv420p",
-                src_color_range=ColorRange.JPEG,
-                dst_color_range=ColorRange.MPEG,
-                dst_colorspace=Colorspace.ITU709,
-                interpolation=_SCALING,
-                threads=1,
-            )
-            # As tags, after the fact: `reformat` takes them as an order to convert the transfer curve too.
-            frame.color_primaries, frame.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-            frame.pts, frame.time_base = index, Fraction(1, fps)
-            container.mux(stream.encode(frame))
-            done = index + 1
-            if done % _PROGRESS_INTERVAL_FRAMES == 0 and done < len(frames):
-                progress.step(done)
-        container.mux(stream.encode(None))
-    progress.step(len(frames))
+        done = 0
+        for chunk in clip.chunks:
+            with progress.stage(Stage.ENCODE, total=clip.length):
+                for pixels in chunk:
+                    frame = _converted(reformatter, pixels, width=width, height=height)
+                    frame.pts, frame.time_base = done, Fraction(1, fps)
+                    container.mux(stream.encode(frame))
+                    done += 1
+                    if done % _PROGRESS_INTERVAL_FRAMES == 0 and done < clip.length:
+                        progress.step(Stage.ENCODE, done)
+        with progress.stage(Stage.ENCODE, total=clip.length):
+            container.mux(stream.encode(None))
+    progress.step(Stage.ENCODE, clip.length)
+
+
+def _converted(reformatter: VideoReformatter, pixels: Picture, *, width: int, height: int) -> av.VideoFrame:
+    frame = reformatter.reformat(
+        av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"),
+        width=width,
+        height=height,
+        format="yuv420p",
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.MPEG,
+        dst_colorspace=Colorspace.ITU709,
+        interpolation=_SCALING,
+        threads=1,
+    )
+    # As tags, after the fact: `reformat` takes them as an order to convert the transfer curve too.
+    frame.color_primaries, frame.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+    return frame
 
 
 def decode_frames(path: Path) -> Iterator[NDArray[np.uint8]]:

@@ -1,9 +1,13 @@
-"""One attempt, as metrics and traces see it: a span for the attempt, and in it one for each stage."""
+"""One attempt, as metrics and traces see it: a span for the attempt, and in it one for each stage, with their times."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
@@ -16,30 +20,65 @@ from jobs.trace_context import context_from
 _tracer = trace.get_tracer("cogreel.worker")
 
 
+@dataclass(slots=True)
+class _Observed:
+    """A stage so far: the seconds worked in it, and when that last was, in nanoseconds since 1970."""
+
+    span: Span
+    seconds: float = 0.0
+    worked_at: int = 0
+    failed: bool = False
+
+
 class AttemptObservation:
-    """Counts and traces one attempt. Stages may be entered in any thread that runs in the attempt's context."""
+    """Measures, counts and traces one attempt. Stages may be entered in any thread that runs in the attempt's context.
+
+    A context manager for the length of the attempt. A stage that is entered several times is one, from the first entry
+    to the last exit; its time is what was spent in it.
+    """
 
     def __init__(self, record: Record, metrics: WorkerMetrics) -> None:
         self._endpoint = record.endpoint
         self._metrics = metrics
+        self._stages: dict[Stage, _Observed] = {}
         self._steps = 0
+
+    @property
+    def seconds(self) -> dict[Stage, float]:
+        """What each stage took so far."""
+        return {stage: observed.seconds for stage, observed in self._stages.items()}
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Measure a stage, as a child of the span that is being worked in."""
-        self._steps = 0
-        with (
-            self._metrics.stage(self._endpoint, stage),
-            _tracer.start_as_current_span(stage.value, record_exception=False, set_status_on_exception=False) as span,
-        ):
-            try:
+        """Measure work in a stage, as a child of the span that is being worked in."""
+        if stage not in self._stages:
+            self._stages[stage] = _Observed(_tracer.start_span(stage.value))
+        observed, began = self._stages[stage], time.monotonic()
+        try:
+            with trace.use_span(observed.span, record_exception=False, set_status_on_exception=False):
                 yield
-            except CancelledError:
-                span.set_attribute("cogreel.stopped", True)
-                raise
-            except Exception as error:
-                span.set_status(Status(StatusCode.ERROR, type(error).__name__))
-                raise
+        except Exception as error:
+            observed.failed = True
+            if isinstance(error, CancelledError):
+                observed.span.set_attribute("cogreel.stopped", True)
+            else:
+                observed.span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            raise
+        finally:
+            observed.seconds += time.monotonic() - began
+            observed.worked_at = time.time_ns()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """The attempt is over, and so are its stages."""
+        for stage, observed in self._stages.items():
+            observed.span.end(observed.worked_at)
+            if not observed.failed:
+                self._metrics.stage_took(self._endpoint, stage, observed.seconds)
 
     def step(self, stage: Stage, step: int) -> None:
         """So many steps of a stage are done."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 from cogreel.v1 import queue_pb2
@@ -18,6 +19,18 @@ from inference.observation import AttemptObservation
 from jobs.log_writer import LogWriter
 
 _STAGES = {stage: queue_pb2.Stage.Value(f"STAGE_{stage.name}") for stage in Stage}
+
+_OVERLAPPING = frozenset({Stage.DECODE, Stage.INTERPOLATE, Stage.ENCODE})
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A stage that was entered: how many of its steps are done, and when it began (monotonic seconds)."""
+
+    stage: Stage
+    total: int
+    step: int = 0
+    at: float = field(default_factory=time.monotonic)
 
 
 class AttemptProgress:
@@ -39,29 +52,32 @@ class AttemptProgress:
         self._loop_thread = threading.get_ident()
         self._wanted = wanted
         self._began = time.monotonic()
-        self._seconds: dict[Stage, float] = {}
-        self._stage = Stage.PREPARE
-        self._stage_began = self._began
-        self._total = 0
+        self._begun: dict[Stage, _Begun] = {}
+        self._telling = threading.Lock()
 
     @contextmanager
     def stage(self, stage: Stage, total: int = 0) -> Iterator[None]:
         """Enter a stage and measure it."""
         self.check()
-        self._stage, self._total, self._stage_began = stage, total, time.monotonic()
-        self._tell(0)
-        try:
-            with self._observation.stage(stage):
-                yield
-        finally:
-            spent = time.monotonic() - self._stage_began
-            self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
+        with self._telling:
+            if stage not in self._begun:
+                self._begun[stage] = _Begun(stage, total)
+                if self._shown().stage is stage:
+                    self._tell(self._begun[stage])
+        with self._observation.stage(stage):
+            yield
 
-    def step(self, step: int) -> None:
-        """Say that `step` steps of the current stage are done."""
-        self._observation.step(self._stage, step)
+    def step(self, stage: Stage, step: int) -> None:
+        """Say that `step` steps of a stage are done."""
+        self._observation.step(stage, step)
         self.check()
-        self._tell(step)
+        with self._telling:
+            shown = self._shown()
+            self._begun[stage].step = step
+            if shown.stage is stage:
+                self._tell(shown)
+            if (next_shown := self._shown()) is not shown:
+                self._tell(next_shown)
 
     def log(self, message: str, *, level: str = "INFO") -> None:
         """Add a line to the request's log."""
@@ -76,17 +92,25 @@ class AttemptProgress:
     def timings(self, *, queue_s: float) -> Timings:
         """What each stage took so far; `queue_s` is the time before the attempt."""
         timings = Timings()
-        for stage, seconds in self._seconds.items():
+        for stage, seconds in self._observation.seconds.items():
             getattr(timings, stage.value).FromNanoseconds(int(seconds * 1e9))
         timings.queue.FromNanoseconds(int(max(queue_s, 0.0) * 1e9))
         timings.total.FromNanoseconds(int((time.monotonic() - self._began) * 1e9))
         return timings
 
-    def _tell(self, step: int) -> None:
-        progress = queue_pb2.Progress(stage=_STAGES[self._stage], step=step, total=self._total)
-        if 0 < step < self._total:
-            per_step_s = (time.monotonic() - self._stage_began) / step
-            progress.eta.FromNanoseconds(int(per_step_s * (self._total - step) * 1e9))
+    def _shown(self) -> _Begun:
+        """The stage that watchers are told of: of those that overlap the first that is not done, else the last one."""
+        begun = list(self._begun.values())
+        last = begun[-1]
+        if last.stage not in _OVERLAPPING:
+            return last
+        return next((one for one in begun if one.stage in _OVERLAPPING and one.step < one.total), last)
+
+    def _tell(self, begun: _Begun) -> None:
+        progress = queue_pb2.Progress(stage=_STAGES[begun.stage], step=begun.step, total=begun.total)
+        if 0 < begun.step < begun.total:
+            per_step_s = (time.monotonic() - begun.at) / begun.step
+            progress.eta.FromNanoseconds(int(per_step_s * (begun.total - begun.step) * 1e9))
         self._hand_over(partial(self._log.progress, progress))
 
     def _hand_over(self, write: Callable[[], None]) -> None:

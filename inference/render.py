@@ -1,7 +1,7 @@
 """From a generation to its MP4: denoise and decode, interpolate, encode.
 
-`render` does all of it. A worker that wants its device back early calls the two halves: `generate_frames`
-is what needs the device, `encode_frames` is what does not. This module imports no torch.
+`render` does all of it in one thread. A worker calls the two halves: `generate_clip` is what needs the device,
+`encode_clip` is what does not, and a `Handover` brings the frames from one to the other. This module imports no torch.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from inference.model import Frames, Generation, InputError, Progress, Stage, VideoModel
+from inference.model import Clip, Generation, InputError, Progress, VideoModel
 from inference.mp4 import encode_mp4
 
 
 class FrameDoubler(Protocol):
     """What doubles the frames of a clip: RIFE on a device, or averaging for the simulated one."""
 
-    def double(self, frames: Frames, progress: Progress) -> Frames:
+    def double(self, clip: Clip, progress: Progress) -> Clip:
         """Turn T frames into 2T, of the same size; the first stays first, and the last comes twice.
 
-        Says `progress.step` for each of the T - 1 pairs.
+        They are made as they are taken: the stage interpolate, with a step for each of the T - 1 pairs.
 
-        Raises:
+        Raises, when a chunk is taken:
             CancelledError: out of `progress`.
             DeviceError: the device is lost or out of memory.
         """
@@ -65,18 +65,18 @@ def render(
         ValueError: the size asked for is odd.
         OSError: the file can't be written.
     """
-    frames = generate_frames(model, interpolator, generation, progress)
-    return encode_frames(frames, generation, path, progress)
+    clip = generate_clip(model, interpolator, generation, progress)
+    return encode_clip(clip, generation, path, progress)
 
 
-def generate_frames(
+def generate_clip(
     model: VideoModel, interpolator: FrameDoubler | None, generation: Generation, progress: Progress
-) -> Frames:
-    """The stages that need the device: prepare, denoise, decode and, with `use_rife`, interpolate.
+) -> Clip:
+    """The stages that need the device: prepare and denoise at once, decode and interpolate as chunks are taken.
 
-    The frames come at the size that the model denoised at.
+    Interpolation is done with `use_rife`. The frames come at the size that the model denoised at.
 
-    Raises:
+    Raises, here or when a chunk is taken:
         CancelledError: out of `progress`.
         InputError: the model can never make this, or RIFE is asked for and there is no interpolator.
         DeviceError: the device is lost or out of memory.
@@ -84,14 +84,13 @@ def generate_frames(
     if generation.use_rife and interpolator is None:
         # Said before the device works for minutes.
         raise InputError("use_rife", "this model has no frame interpolation")
-    frames = model.generate(generation, progress).frames
+    clip = model.generate(generation, progress)
     if generation.use_rife and interpolator is not None:
-        with progress.stage(Stage.INTERPOLATE, total=len(frames) - 1):
-            frames = interpolator.double(frames, progress)
-    return frames
+        return interpolator.double(clip, progress)
+    return clip
 
 
-def encode_frames(frames: Frames, generation: Generation, path: Path, progress: Progress) -> Rendered:
+def encode_clip(clip: Clip, generation: Generation, path: Path, progress: Progress) -> Rendered:
     """The stage that needs no device: encode, at the size and rate that `generation` asks for.
 
     Raises:
@@ -99,26 +98,24 @@ def encode_frames(frames: Frames, generation: Generation, path: Path, progress: 
         ValueError: the size asked for is odd.
         OSError: the file can't be written.
     """
-    with progress.stage(Stage.ENCODE, total=len(frames)):
-        encode_mp4(
-            frames,
-            path,
-            fps=generation.export_fps,
-            width=generation.width,
-            height=generation.height,
-            progress=progress,
-        )
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    _, native_height, native_width, _ = frames.shape
-    return Rendered(
-        path=path,
-        size_bytes=path.stat().st_size,
-        frames=len(frames),
+    encode_mp4(
+        clip,
+        path,
         fps=generation.export_fps,
         width=generation.width,
         height=generation.height,
-        native_width=native_width,
-        native_height=native_height,
+        progress=progress,
+    )
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return Rendered(
+        path=path,
+        size_bytes=path.stat().st_size,
+        frames=clip.length,
+        fps=generation.export_fps,
+        width=generation.width,
+        height=generation.height,
+        native_width=clip.width,
+        native_height=clip.height,
         sha256=sha256,
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -88,11 +90,10 @@ class SimulatedModel:
         with progress.stage(Stage.DENOISE, total=generation.num_inference_steps):
             for step in range(1, generation.num_inference_steps + 1):
                 _sleep(self._step_s, progress)
-                progress.step(step)
-        return Clip(self._paint(generation, progress))
+                progress.step(Stage.DENOISE, step)
+        return Clip(self._frames, generation.width, generation.height, self._painted(generation, progress))
 
-    def _paint(self, generation: Generation, progress: Progress) -> Frames:
-        frames = np.empty((self._frames, generation.height, generation.width, 3), np.uint8)
+    def _painted(self, generation: Generation, progress: Progress) -> Iterator[Frames]:
         pictures = paint(
             generation.prompt,
             generation.seed,
@@ -100,15 +101,16 @@ class SimulatedModel:
             width=generation.width,
             height=generation.height,
         )
-        chunks = -(-self._frames // _CHUNK_FRAMES)
-        with progress.stage(Stage.DECODE, total=chunks):
-            for number, picture in enumerate(pictures):
-                frames[number] = _begun(generation.start, picture, number, self._frames)
-                progress.check()
-                if number % _CHUNK_FRAMES == _CHUNK_FRAMES - 1 or number == self._frames - 1:
-                    _sleep(self._decode_s / chunks, progress)
-                    progress.step(number // _CHUNK_FRAMES + 1)
-        return frames
+        chunks = range(0, self._frames, _CHUNK_FRAMES)
+        for done, first in enumerate(chunks, start=1):
+            frames: list[Picture] = []
+            with progress.stage(Stage.DECODE, total=len(chunks)):
+                for number, picture in enumerate(islice(pictures, _CHUNK_FRAMES), start=first):
+                    frames.append(_begun(generation.start, picture, number, self._frames))
+                    progress.check()
+                _sleep(self._decode_s / len(chunks), progress)
+                progress.step(Stage.DECODE, done)
+            yield np.stack(frames)
 
 
 def _begun(start: Start | None, painted: Picture, number: int, frames: int) -> Picture:

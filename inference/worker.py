@@ -27,14 +27,15 @@ from files import ObjectStore, StoreUnavailableError, video_key
 from files.fetch_guard import FetchSettings
 from files.own_urls import OwnUrls
 from files.remote import RemoteFiles
+from inference.handover import Handover
 from inference.inputs import InputUnavailableError, load_lora, load_start
 from inference.lora_cache import LoraCache
 from inference.metrics import WorkerMetrics
-from inference.model import CancelledError, DeviceError, InputError, Stage, VideoModel
+from inference.model import CancelledError, DeviceError, Generation, InputError, Progress, Stage, VideoModel
 from inference.observation import AttemptObservation, attempt_span, note_outcome
 from inference.profiles import EXACT
 from inference.progress import AttemptProgress
-from inference.render import FrameDoubler, encode_frames, generate_frames
+from inference.render import FrameDoubler, Rendered, encode_clip, generate_clip
 from inference.translation import generation_of, model_version, video_output, waited_s
 from jobs import failpoints
 from jobs.broker import Broker
@@ -49,7 +50,6 @@ from jobs.set_up import until_set_up
 from jobs.tasks import end_task
 
 FINISHING_AT_ONCE = 2  # beyond that the device waits: frames take memory, and storing is slower than making them
-HEAD_START_S = 0.01  # claiming takes 3 ms, and twice that beside a thread that encodes
 UPLOAD_WITHIN_S = 60.0
 UPLOAD_PAUSE_S = 1.0
 
@@ -117,7 +117,6 @@ class VideoWorker:
         self._out_of_time = False
         self._ended = False
         self._device_lost: DeviceError | None = None
-        self._device_taken = asyncio.Event()
 
     def drain(self) -> None:
         """Take no further request; finish or hand back the one that runs, then end."""
@@ -249,14 +248,11 @@ class VideoWorker:
             f"{profile}.",
             queue_pb2.LOG_LEVEL_INFO,
         )
-        progress = AttemptProgress(
-            lease.log,
-            asyncio.get_running_loop(),
-            lambda: not (lease.lost.is_set() or self._out_of_time),
-            AttemptObservation(lease.record, self._metrics),
-        )
         try:
-            output = await self._make(lease, device, device_free, progress)
+            with AttemptObservation(lease.record, self._metrics) as observation:
+                wanted = partial(self._is_wanted, lease)
+                progress = AttemptProgress(lease.log, asyncio.get_running_loop(), wanted, observation)
+                output = await self._make(lease, device, device_free, progress)
             if await lease.complete(output):
                 note_outcome("completed")
                 _log.info("attempt.completed", seconds=round(output.video.timings.total.ToMilliseconds() / 1000, 3))
@@ -269,6 +265,9 @@ class VideoWorker:
                 self._device_lost = error
             device_free.set()
             await self._outcome(lease, error)
+
+    def _is_wanted(self, lease: Lease) -> bool:
+        return not (lease.lost.is_set() or self._out_of_time)
 
     async def _make(
         self, lease: Lease, device: ThreadPoolExecutor, device_free: asyncio.Event, progress: AttemptProgress
@@ -284,14 +283,16 @@ class VideoWorker:
             lora = await load_lora(*files, progress, folder=Path(folder), cache=self._loras)
             generation = generation_of(record.submission, start, lora)
             # In a copy of this context, so that what the device's thread logs and traces names the attempt.
-            generate = partial(
-                contextvars.copy_context().run, generate_frames, self._model, self._doubler, generation, progress
-            )
+            in_context, run = contextvars.copy_context().run, asyncio.get_running_loop().run_in_executor
+            generate = partial(in_context, generate_clip, self._model, self._doubler, generation, progress)
             with self._has_device(record.request_id):
-                frames = await asyncio.get_running_loop().run_in_executor(device, generate)
-            device_free.set()
-            await self._give_head_start()
-            rendered = await asyncio.to_thread(encode_frames, frames, generation, path, progress)
+                clip = await run(device, generate)
+                handover = Handover(clip)
+                encoding = asyncio.create_task(asyncio.to_thread(_encode, handover, generation, path, progress))
+                made = await run(device, partial(in_context, handover.pump))
+            if made:  # else the device may be lost, which `encoding` raises
+                device_free.set()
+            rendered = await encoding
             with progress.stage(Stage.UPLOAD):
                 await self._upload(key, path, file_name, progress)
         failpoints.reach(failpoints.ATTEMPT_UPLOADED)
@@ -308,21 +309,11 @@ class VideoWorker:
     @contextmanager
     def _has_device(self, request_id: str) -> Iterator[None]:
         self._on_device = request_id
-        self._device_taken.set()
         try:
             with self._metrics.busy():
                 yield
         finally:
             self._on_device = ""
-            self._device_taken.clear()
-
-    async def _give_head_start(self) -> None:
-        """Let the next request get to the device before the encoding of this one takes the interpreter."""
-        try:
-            async with asyncio.timeout(HEAD_START_S):
-                await self._device_taken.wait()
-        except TimeoutError:
-            pass  # nothing waits
 
     async def _upload(self, key: str, path: Path, file_name: str, progress: AttemptProgress) -> None:
         """Store the video, waiting out a short absence of the store: the rendering behind it was dear."""
@@ -385,3 +376,8 @@ class VideoWorker:
             await self._store.remove(key)
         except StoreUnavailableError as error:
             _log.warning("orphan.left", key=key, cause=str(error))
+
+
+def _encode(handover: Handover, generation: Generation, path: Path, progress: Progress) -> Rendered:
+    with handover.received() as clip:
+        return encode_clip(clip, generation, path, progress)

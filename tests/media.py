@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inference.model import Stage
+from inference.model import Clip, Stage
 from inference.mp4 import encode_mp4
 from tests.inference.progress import RecordingProgress
 
@@ -33,7 +33,7 @@ def video(color: tuple[int, int, int] = GREEN, *, size: tuple[int, int] = (96, 6
         path = Path(folder) / "video.mp4"
         progress = RecordingProgress()
         with progress.stage(Stage.ENCODE):
-            encode_mp4(pixels, path, fps=8, width=size[0], height=size[1], progress=progress)
+            encode_mp4(Clip.of(pixels), path, fps=8, width=size[0], height=size[1], progress=progress)
         return path.read_bytes()
 
 

@@ -109,7 +109,7 @@ def clip_of(
         export_fps=8,
         start=None if picture is None else StartPicture(picture),
     )
-    return model.generate(generation, SilentProgress()).frames
+    return model.generate(generation, SilentProgress()).frames()
 
 
 def shares(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[str, float]:

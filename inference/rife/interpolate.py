@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (the name used throughout torch's own documentation)
 
-from inference.model import DeviceError, Frames, Progress
+from inference.doubling import doubled
+from inference.model import Clip, DeviceError, Picture, Progress
 from inference.rife.cuts import CUT_SIMILARITY, similarity, thumbnail
 from inference.rife.ifnet import SIZE_MULTIPLE, load_ifnet
 
@@ -65,52 +65,44 @@ class Interpolator:
         """Precision of the convolutions."""
         return self._dtype
 
-    def double(self, frames: Frames, progress: Progress) -> Frames:
-        """Put a frame between each two, and repeat the last one.
+    def double(self, clip: Clip, progress: Progress) -> Clip:
+        """Put a frame between each two, and repeat the last one: see `doubled`.
 
-        T frames become 2T: the 2(T - 1) + 1 of the published pipeline, and the last again, so that at twice
-        the rate the clip lasts exactly as long. Between identical frames, and across a cut, the first of the
-        two is repeated.
-        Frames are padded at the right and bottom to multiples of 32 by replication, and cropped again.
+        Between identical frames, and across a cut, the first of the two is repeated. Frames are padded at the right and
+        bottom to multiples of 32 by replication, and cropped again.
 
-        Args:
-            frames: at least one.
-            progress: told the pairs done, of T - 1; cancellation is looked at between pairs.
-
-        Raises:
-            ValueError: `frames` is not uint8 of shape (frames ≥ 1, height, width, 3).
+        Raises, when a chunk is taken:
             CancelledError: out of `progress`.
             DeviceError: the device is lost or out of memory.
         """
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[0] < 1 or frames.shape[3] != 3:
-            raise ValueError(f"not a clip of RGB frames: {frames.dtype} of shape {frames.shape}")
-        doubled = np.repeat(frames, 2, axis=0)
-        with _device_errors(), torch.inference_mode():
-            second = self._upload(frames[0])
-            second_thumbnail = thumbnail(second)
-            for index in range(len(frames) - 1):
-                first, first_thumbnail = second, second_thumbnail
-                if not np.array_equal(frames[index], frames[index + 1]):
-                    second = self._upload(frames[index + 1])
-                    second_thumbnail = thumbnail(second)
-                    if similarity(first_thumbnail, second_thumbnail) >= CUT_SIMILARITY:
-                        doubled[2 * index + 1] = self._halfway(first, second)
-                progress.step(index + 1)
-        return doubled
+        uploaded: Tensor | None = None  # the later frame of the last pair is the earlier one of the next
 
-    def _upload(self, frame: NDArray[np.uint8]) -> Tensor:
+        def between(one: Picture, other: Picture) -> Picture:
+            nonlocal uploaded
+            if np.array_equal(one, other):
+                return one
+            with _device_errors(), torch.inference_mode():
+                first = self._upload(one) if uploaded is None else uploaded
+                second = uploaded = self._upload(other)
+                if similarity(thumbnail(first), thumbnail(second)) < CUT_SIMILARITY:
+                    return one
+                return self._halfway(first, second)
+
+        return doubled(clip, between, progress)
+
+    def _upload(self, frame: Picture) -> Tensor:
         """A frame as float32 in [0, 1] on the device, shape (1, 3, height, width)."""
         on_device = torch.tensor(frame, device=self._device)
         return on_device.permute(2, 0, 1)[None].to(torch.float32) / 255
 
-    def _halfway(self, first: Tensor, second: Tensor) -> NDArray[np.uint8]:
+    def _halfway(self, first: Tensor, second: Tensor) -> Picture:
         height, width = first.shape[2:]
         padding = (0, -width % SIZE_MULTIPLE, 0, -height % SIZE_MULTIPLE)
         halfway: Tensor = self._network(
             F.pad(first, padding, mode="replicate"), F.pad(second, padding, mode="replicate")
         )
         levels = (halfway[0, :, :height, :width] * 255).round().clamp(0, 255).to(torch.uint8)
-        pixels: NDArray[np.uint8] = levels.permute(1, 2, 0).cpu().numpy()
+        pixels: Picture = levels.permute(1, 2, 0).cpu().numpy()
         return pixels
 
 

@@ -10,7 +10,7 @@ from inference.model import CancelledError, Stage
 
 
 class RecordingProgress:
-    """Remembers stages, steps and log lines in order; cancels by itself at a step, or when told to.
+    """Remembers stages as they begin, steps and log lines in order; cancels by itself at a step, or when told to.
 
     `cancel_at` is a stage and the step of it whose report is answered with `CancelledError`.
     """
@@ -20,7 +20,6 @@ class RecordingProgress:
         self.steps: list[tuple[Stage, int]] = []
         self.logs: list[tuple[str, str]] = []
         self.entered: dict[Stage, threading.Event] = {stage: threading.Event() for stage in Stage}
-        self.open_stages: list[Stage] = []
         self._cancel_at = cancel_at
         self._cancelled = threading.Event()
 
@@ -31,17 +30,14 @@ class RecordingProgress:
     @contextmanager
     def stage(self, stage: Stage, total: int = 0) -> Iterator[None]:
         self.check()
-        self.stages.append((stage, total))
-        self.open_stages.append(stage)
+        if (stage, total) not in self.stages:
+            self.stages.append((stage, total))
         self.entered[stage].set()
-        try:
-            yield
-        finally:
-            self.open_stages.pop()
+        yield
 
-    def step(self, step: int) -> None:
+    def step(self, stage: Stage, step: int) -> None:
         self.check()
-        current = (self.open_stages[-1], step)
+        current = (stage, step)
         self.steps.append(current)
         if current == self._cancel_at:
             self.cancel()

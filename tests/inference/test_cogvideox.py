@@ -74,7 +74,7 @@ def load_pipeline(directory: Path, *, dtype: torch.dtype = torch.float32) -> Pip
 
 
 def frames_of(model: CogVideoXModel, generation: Generation = GENERATION) -> Frames:
-    return model.generate(generation, RecordingProgress()).frames
+    return model.generate(generation, RecordingProgress()).frames()
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_guidance_of_one_and_the_extreme_seeds_work(model: CogVideoXModel) -> No
 
 
 def test_progress_tells_every_stage_and_step(model: CogVideoXModel, progress: RecordingProgress) -> None:
-    model.generate(GENERATION, progress)
+    model.generate(GENERATION, progress).frames()
     assert progress.stages == [(Stage.PREPARE, 0), (Stage.DENOISE, 6), (Stage.DECODE, 2)]
     assert progress.steps == [(Stage.DENOISE, n) for n in range(1, 7)] + [(Stage.DECODE, n) for n in (1, 2)]
 
@@ -164,7 +164,7 @@ def test_a_cancelled_request_leaves_nothing_behind(small_model_directory: Path, 
     other = replace(GENERATION, seed=99, prompt="a red kite")
     for cancel_at in ((Stage.DENOISE, 2), (Stage.DENOISE, 4), (Stage.DENOISE, 6), (Stage.DECODE, 1)):
         with pytest.raises(CancelledError):
-            model.generate(other, RecordingProgress(cancel_at=cancel_at))
+            model.generate(other, RecordingProgress(cancel_at=cancel_at)).frames()
         np.testing.assert_array_equal(frames_of(model), expected)
 
 
@@ -181,7 +181,7 @@ def test_the_fast_profile_comes_near_the_exact_one_and_is_named(
 def test_cancelling_stops_at_the_step_in_hand(model: CogVideoXModel) -> None:
     progress = RecordingProgress(cancel_at=(Stage.DENOISE, 2))
     with pytest.raises(CancelledError):
-        model.generate(GENERATION, progress)
+        model.generate(GENERATION, progress).frames()
     assert progress.steps == [(Stage.DENOISE, 1), (Stage.DENOISE, 2)]
     assert progress.stages[-1] == (Stage.DENOISE, 6)
 
@@ -190,7 +190,7 @@ def test_a_request_cancelled_before_it_begins_is_not_begun(model: CogVideoXModel
     progress = RecordingProgress()
     progress.cancel()
     with pytest.raises(CancelledError):
-        model.generate(GENERATION, progress)
+        model.generate(GENERATION, progress).frames()
     assert progress.stages == []
 
 
@@ -210,7 +210,7 @@ def test_a_prompt_that_is_too_long_is_cut_and_the_log_says_so(
 ) -> None:
     kept = " ".join(["red"] * 225)  # one token each, and the end mark makes 226
     whole = frames_of(model, replace(GENERATION, prompt=kept))
-    cut = model.generate(replace(GENERATION, prompt=f"{kept} blue whale"), progress).frames
+    cut = model.generate(replace(GENERATION, prompt=f"{kept} blue whale"), progress).frames()
     np.testing.assert_array_equal(cut, whole)
     [(level, message)] = progress.logs
     assert level == "WARN"
@@ -220,7 +220,7 @@ def test_a_prompt_that_is_too_long_is_cut_and_the_log_says_so(
 
 
 def test_a_prompt_that_just_fits_is_not_warned_about(model: CogVideoXModel, progress: RecordingProgress) -> None:
-    model.generate(replace(GENERATION, prompt=" ".join(["red"] * 225), num_inference_steps=1), progress)
+    model.generate(replace(GENERATION, prompt=" ".join(["red"] * 225), num_inference_steps=1), progress).frames()
     assert progress.logs == []
 
 
@@ -229,7 +229,7 @@ def test_the_log_quotes_a_cut_novel_briefly_and_names_its_field(
 ) -> None:
     novel = "ugly blurry " * 2000
     for _ in range(2):  # also where the embedding is remembered
-        model.generate(replace(GENERATION, negative_prompt=novel, num_inference_steps=1), progress)
+        model.generate(replace(GENERATION, negative_prompt=novel, num_inference_steps=1), progress).frames()
     assert [level for level, _ in progress.logs] == ["WARN", "WARN"]
     assert all(message.startswith("negative_prompt has ") for _, message in progress.logs)
     assert all(len(message) < 400 for _, message in progress.logs)
@@ -283,7 +283,7 @@ def test_impossible_requests_name_the_field(
     model: CogVideoXModel, change: dict[str, float], field: str, progress: RecordingProgress
 ) -> None:
     with pytest.raises(InputError) as refused:
-        model.generate(replace(GENERATION, **change), progress)  # type: ignore[arg-type]
+        model.generate(replace(GENERATION, **change), progress).frames()  # type: ignore[arg-type]
     assert refused.value.field == field
     assert progress.stages == []
 
@@ -291,7 +291,7 @@ def test_impossible_requests_name_the_field(
 def test_running_out_of_memory_is_a_device_error(model: CogVideoXModel, progress: RecordingProgress) -> None:
     side = 16_000_000  # latents of a petabyte: more than any address space holds
     with pytest.raises(DeviceError, match="memory"):
-        model.generate(replace(GENERATION, width=side, height=side), progress)
+        model.generate(replace(GENERATION, width=side, height=side), progress).frames()
 
 
 def test_the_authors_sampler_can_be_chosen(small_model_directory: Path, reference: Frames) -> None:

@@ -53,7 +53,7 @@ def model() -> CogVideoXModel:
 
 
 def frames_of(model: CogVideoXModel, start: Picture) -> Frames:
-    return model.generate(replace(GENERATION, start=StartPicture(start)), RecordingProgress()).frames
+    return model.generate(replace(GENERATION, start=StartPicture(start)), RecordingProgress()).frames()
 
 
 def test_its_card_says_what_it_is() -> None:
@@ -111,7 +111,7 @@ def test_the_picture_decides_and_nothing_of_it_stays(model: CogVideoXModel) -> N
 def test_a_picture_of_another_size_is_fitted_to_the_size_that_is_denoised_at(model: CogVideoXModel) -> None:
     progress = RecordingProgress()
     start = StartPicture(picture(Size(720, 480)))
-    frames = model.generate(replace(GENERATION, width=720, height=480, start=start), progress).frames
+    frames = model.generate(replace(GENERATION, width=720, height=480, start=start), progress).frames()
     assert frames.shape == (SMALL_FRAMES, 64, 96, 3)
     assert (Stage.DENOISE, GENERATION.num_inference_steps) in progress.stages
 
@@ -119,7 +119,7 @@ def test_a_picture_of_another_size_is_fitted_to_the_size_that_is_denoised_at(mod
 def test_what_it_takes_is_said_and_anything_else_refused(model: CogVideoXModel) -> None:
     assert model.input_kinds == {"image_to_video"}
     with pytest.raises(InputError, match="this model takes image_to_video"):
-        model.generate(GENERATION, RecordingProgress())
+        model.generate(GENERATION, RecordingProgress()).frames()
     repainting = replace(GENERATION, start=SourceVideo(np.stack([picture()] * SMALL_FRAMES), 0.8))
     with pytest.raises(InputError, match="this model takes image_to_video"):
-        model.generate(repainting, RecordingProgress())
+        model.generate(repainting, RecordingProgress()).frames()

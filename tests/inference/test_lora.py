@@ -52,7 +52,7 @@ def adapted(tmp_path: Path) -> Adapted:
 
 
 def frames_of(model: CogVideoXModel, generation: Generation) -> Frames:
-    return model.generate(generation, RecordingProgress()).frames
+    return model.generate(generation, RecordingProgress()).frames()
 
 
 def test_a_lora_changes_its_own_clip_and_no_other(model: CogVideoXModel, plain: Frames, adapted: Adapted) -> None:
@@ -70,7 +70,7 @@ def test_the_scale_says_how_much(model: CogVideoXModel, plain: Frames, adapted: 
 
 def test_a_cancelled_request_takes_its_lora_with_it(model: CogVideoXModel, plain: Frames, adapted: Adapted) -> None:
     with pytest.raises(CancelledError):
-        model.generate(adapted(), RecordingProgress(cancel_at=(Stage.DENOISE, 2)))
+        model.generate(adapted(), RecordingProgress(cancel_at=(Stage.DENOISE, 2))).frames()
     np.testing.assert_array_equal(frames_of(model, GENERATION), plain)
 
 
@@ -90,11 +90,11 @@ def test_what_does_not_fit_is_refused_by_name_and_leaves_nothing(
     model: CogVideoXModel, plain: Frames, adapted: Adapted, content: bytes, message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as refused:
-        model.generate(adapted(content), RecordingProgress())
+        model.generate(adapted(content), RecordingProgress()).frames()
     assert refused.value.field == "text_to_video.loras[0].path"
     np.testing.assert_array_equal(frames_of(model, GENERATION), plain)
 
 
 def test_the_simulated_device_takes_none(adapted: Adapted) -> None:
     with pytest.raises(InputError, match="no weights to adapt"):
-        SimulatedModel(step_s=0).generate(adapted(), RecordingProgress())
+        SimulatedModel(step_s=0).generate(adapted(), RecordingProgress()).frames()

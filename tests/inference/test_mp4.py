@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.contact_sheet import contact_sheet
-from inference.model import CancelledError, Frames, Stage
+from inference.model import CancelledError, Clip, Frames, Stage
 from inference.mp4 import VideoProperties, decode_frames, encode_mp4, probe
 from tests.inference.progress import RecordingProgress
 
@@ -51,9 +51,7 @@ def _encode(
     """Encode at `size`, width first, or at the size that the frames have."""
     _, height, width, _ = frames.shape
     width, height = size or (width, height)
-    progress = progress or RecordingProgress()
-    with progress.stage(Stage.ENCODE, total=len(frames)):
-        encode_mp4(frames, path, fps=fps, width=width, height=height, progress=progress)
+    encode_mp4(Clip.of(frames), path, fps=fps, width=width, height=height, progress=progress or RecordingProgress())
     return path
 
 
@@ -136,6 +134,19 @@ def test_frames_of_another_size_are_scaled(tmp_path: Path) -> None:
 def test_playing_can_start_before_the_file_is_complete(tmp_path: Path) -> None:
     content = _encode(_sweep(10), tmp_path / "sweep.mp4").read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_frames_that_come_in_chunks_give_the_same_bytes(tmp_path: Path) -> None:
+    frames = _sweep(20)
+    clip = Clip(20, 96, 64, iter(np.split(frames, [9, 17])))
+    encode_mp4(clip, tmp_path / "chunks.mp4", fps=16, width=96, height=64, progress=RecordingProgress())
+    assert (tmp_path / "chunks.mp4").read_bytes() == _encode(frames, tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("shape", [(0, 32, 32, 3), (32, 32, 3), (2, 32, 32, 4)])
+def test_what_is_no_clip_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="not a clip"):
+        Clip.of(np.zeros(shape, np.uint8))
 
 
 def test_progress_grows_to_the_last_frame(tmp_path: Path) -> None:

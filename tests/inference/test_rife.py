@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference.blend import BlendDoubler
-from inference.model import CancelledError, Frames, Stage
+from inference.model import CancelledError, Clip, Frames, Stage
 from inference.render import FrameDoubler
 from inference.rife import RifeWeightsError, fetch_rife_weights, find_rife_weights
 from inference.rife.ifnet import load_ifnet
@@ -38,9 +38,7 @@ def interpolator(rife_weights: Path) -> Interpolator:
 
 
 def _double(doubler: FrameDoubler, frames: Frames, progress: RecordingProgress | None = None) -> Frames:
-    progress = progress or RecordingProgress()
-    with progress.stage(Stage.INTERPOLATE, total=len(frames) - 1):
-        return doubler.double(frames, progress)
+    return doubler.double(Clip.of(frames), progress or RecordingProgress()).frames()
 
 
 def _scene(time: float, *, pixels_a_frame: float, seed: int = 3, width: int = 128, height: int = 96) -> Frames:
@@ -158,10 +156,16 @@ def test_cancellation_stops_between_pairs(interpolator: Interpolator) -> None:
     assert progress.steps == [(Stage.INTERPOLATE, 1), (Stage.INTERPOLATE, 2)]
 
 
-def test_what_is_no_clip_is_refused(interpolator: Interpolator) -> None:
-    for shape in ((0, 32, 32, 3), (32, 32, 3), (2, 32, 32, 4)):
-        with pytest.raises(ValueError, match="not a clip"):
-            _double(interpolator, np.zeros(shape, np.uint8))
+@pytest.mark.parametrize("lengths", [(1, 1, 4), (5, 1), (2, 2, 2)])
+def test_frames_that_come_in_chunks_are_doubled_as_if_they_came_at_once(
+    interpolator: Interpolator, lengths: tuple[int, ...]
+) -> None:
+    frames = _moving(6, width=64, height=48)
+    frames[3] = frames[2]
+    chunks = np.split(frames, np.cumsum(lengths)[:-1])
+    clip = interpolator.double(Clip(6, 64, 48, iter(chunks)), RecordingProgress())
+    assert (clip.length, clip.width, clip.height) == (12, 64, 48)
+    assert np.array_equal(clip.frames(), _double(interpolator, frames))
 
 
 def test_missing_weights_say_what_to_do(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ GENERATION = Generation(
 def test_same_prompt_and_seed_give_the_same_bytes() -> None:
     one = SimulatedModel(step_s=0).generate(GENERATION, RecordingProgress())
     two = SimulatedModel(step_s=0.001).generate(GENERATION, RecordingProgress())
-    np.testing.assert_array_equal(one.frames, two.frames)
+    np.testing.assert_array_equal(one.frames(), two.frames())
 
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"prompt": "a red kite"}])
@@ -39,7 +39,7 @@ def test_another_seed_or_prompt_gives_other_pictures(change: dict[str, int | str
     model = SimulatedModel(step_s=0)
     one = model.generate(GENERATION, RecordingProgress())
     other = model.generate(replace(GENERATION, **change), RecordingProgress())  # type: ignore[arg-type]
-    different = np.abs(one.frames.astype(int) - other.frames).mean()
+    different = np.abs(one.frames().astype(int) - other.frames()).mean()
     assert different > 10
 
 
@@ -47,13 +47,14 @@ def test_another_seed_or_prompt_gives_other_pictures(change: dict[str, int | str
 def test_frames_have_the_requested_size(width: int, height: int, progress: RecordingProgress) -> None:
     generation = replace(GENERATION, width=width, height=height)
     clip = SimulatedModel(step_s=0, frames=3).generate(generation, progress)
-    assert clip.frames.shape == (3, height, width, 3)
-    assert clip.frames.dtype == np.uint8
+    frames = clip.frames()
+    assert frames.shape == (clip.length, clip.height, clip.width, 3) == (3, height, width, 3)
+    assert frames.dtype == np.uint8
     assert (clip.width, clip.height) == (width, height)
 
 
 def test_pictures_move_from_frame_to_frame(progress: RecordingProgress) -> None:
-    frames = SimulatedModel(step_s=0).generate(GENERATION, progress).frames
+    frames = SimulatedModel(step_s=0).generate(GENERATION, progress).frames()
     assert len(frames) == 49
     moved = np.abs(np.diff(frames.astype(int), axis=0)).mean(axis=(1, 2, 3))
     assert moved.min() > 0.1
@@ -62,23 +63,23 @@ def test_pictures_move_from_frame_to_frame(progress: RecordingProgress) -> None:
 @pytest.mark.parametrize("prompt", ["", "蝴蝶在花园里飞舞", "l'été\n\n  brûlant", "x" * 5000, "🦋"])
 def test_any_prompt_can_be_painted(prompt: str, progress: RecordingProgress) -> None:
     clip = SimulatedModel(step_s=0, frames=2).generate(replace(GENERATION, prompt=prompt), progress)
-    assert clip.frames.std() > 5
+    assert clip.frames().std() > 5
 
 
 def test_a_default_sized_clip_is_painted_in_a_moment(progress: RecordingProgress) -> None:
     start = time.monotonic()
-    SimulatedModel(step_s=0).generate(replace(GENERATION, width=720, height=480), progress)
+    SimulatedModel(step_s=0).generate(replace(GENERATION, width=720, height=480), progress).frames()
     assert time.monotonic() - start < 4  # 0.4 s on an idle core
 
 
 def test_steps_and_decoding_take_the_time_they_are_given(progress: RecordingProgress) -> None:
     start = time.monotonic()
-    SimulatedModel(step_s=0.03, decode_s=0.1, frames=17).generate(GENERATION, progress)
+    SimulatedModel(step_s=0.03, decode_s=0.1, frames=17).generate(GENERATION, progress).frames()
     assert time.monotonic() - start >= 5 * 0.03 + 0.1
 
 
 def test_progress_tells_every_stage_and_step(progress: RecordingProgress) -> None:
-    SimulatedModel(step_s=0, frames=17).generate(GENERATION, progress)
+    SimulatedModel(step_s=0, frames=17).generate(GENERATION, progress).frames()
     assert progress.stages == [(Stage.PREPARE, 0), (Stage.DENOISE, 5), (Stage.DECODE, 3)]
     assert progress.steps == [(Stage.DENOISE, n) for n in range(1, 6)] + [(Stage.DECODE, n) for n in (1, 2, 3)]
 
@@ -106,7 +107,7 @@ def test_cancelling_in_the_middle_of_a_long_step_frees_the_device(
 )
 def test_impossible_requests_name_the_field(change: dict[str, int], field: str, progress: RecordingProgress) -> None:
     with pytest.raises(InputError) as refused:
-        SimulatedModel().generate(replace(GENERATION, **change), progress)  # type: ignore[arg-type]
+        SimulatedModel().generate(replace(GENERATION, **change), progress).frames()  # type: ignore[arg-type]
     assert refused.value.field == field
 
 
@@ -127,8 +128,8 @@ def test_light_modules_leave_torch_alone() -> None:
 def test_a_given_picture_is_the_first_frame_and_gives_way(progress: RecordingProgress) -> None:
     pixels = np.full((GENERATION.height, GENERATION.width, 3), (200, 10, 10), np.uint8)
     model = SimulatedModel(step_s=0, frames=5)
-    started = model.generate(replace(GENERATION, start=StartPicture(pixels)), progress).frames
-    plain = model.generate(GENERATION, RecordingProgress()).frames
+    started = model.generate(replace(GENERATION, start=StartPicture(pixels)), progress).frames()
+    plain = model.generate(GENERATION, RecordingProgress()).frames()
     np.testing.assert_array_equal(started[0], pixels)
     np.testing.assert_array_equal(started[-1], plain[-1])
     away = [np.abs(frame.astype(int) - pixels).mean() for frame in started]
@@ -139,7 +140,7 @@ def test_a_given_picture_is_the_first_frame_and_gives_way(progress: RecordingPro
 def test_given_frames_are_tinted_by_the_strength(progress: RecordingProgress, strength: float) -> None:
     frames = np.full((3, GENERATION.height, GENERATION.width, 3), (10, 200, 10), np.uint8)
     model = SimulatedModel(step_s=0, frames=5)
-    made = model.generate(replace(GENERATION, start=SourceVideo(frames, strength)), progress).frames
-    plain = model.generate(GENERATION, RecordingProgress()).frames
+    made = model.generate(replace(GENERATION, start=SourceVideo(frames, strength)), progress).frames()
+    plain = model.generate(GENERATION, RecordingProgress()).frames()
     expected = frames[:1] * (1 - strength) + plain * strength
     assert np.abs(made - expected).max() <= 1

@@ -50,7 +50,7 @@ def model() -> CogVideoXModel:
 
 
 def frames_of(model: CogVideoXModel, generation: Generation) -> Frames:
-    return model.generate(generation, RecordingProgress()).frames
+    return model.generate(generation, RecordingProgress()).frames()
 
 
 def test_frames_are_those_of_the_stock_pipeline(model: CogVideoXModel, small_model_directory: Path) -> None:
@@ -89,7 +89,7 @@ def test_little_strength_keeps_what_is_seen_and_full_strength_shows_the_prompt(m
 @pytest.mark.parametrize("strength", [float(np.float32(0.7)), 0.7, 0.75])
 def test_as_many_steps_are_taken_as_the_strength_says(model: CogVideoXModel, strength: float) -> None:
     progress = RecordingProgress()
-    model.generate(from_video(drawn(), strength), progress)
+    model.generate(from_video(drawn(), strength), progress).frames()
     assert (Stage.DENOISE, 7) in progress.stages
     assert [step for stage, step in progress.steps if stage is Stage.DENOISE] == list(range(1, 8))
 
@@ -102,7 +102,7 @@ def test_a_short_source_stays_on_its_last_frame_and_a_long_one_is_cut_with_a_lin
     assert np.array_equal(frames_of(model, from_video(short, 0.5)), frames_of(model, from_video(stayed, 0.5)))
     progress = RecordingProgress()
     long = np.concatenate([stayed, stayed])
-    cut = model.generate(from_video(long, 0.5), progress).frames
+    cut = model.generate(from_video(long, 0.5), progress).frames()
     assert np.array_equal(cut, frames_of(model, from_video(stayed, 0.5)))
     assert any("the first 17 are used" in message for _, message in progress.logs)
 
@@ -115,11 +115,11 @@ def test_a_source_is_fitted_to_the_size_that_is_denoised_at(model: CogVideoXMode
 
 def test_a_strength_that_leaves_no_step_is_refused(model: CogVideoXModel) -> None:
     with pytest.raises(InputError, match=r"at least 1 / num_inference_steps, 0\.1: no step") as refused:
-        model.generate(from_video(drawn(), 0.05), RecordingProgress())
+        model.generate(from_video(drawn(), 0.05), RecordingProgress()).frames()
     assert refused.value.field == "video_to_video.strength"
 
 
 def test_a_start_picture_is_refused_by_a_model_that_takes_none(model: CogVideoXModel) -> None:
     with pytest.raises(InputError, match="this model takes text_to_video and video_to_video") as refused:
-        model.generate(replace(GENERATION, start=StartPicture(drawn()[0])), RecordingProgress())
+        model.generate(replace(GENERATION, start=StartPicture(drawn()[0])), RecordingProgress()).frames()
     assert refused.value.field == "image_to_video.image"

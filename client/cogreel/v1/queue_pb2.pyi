@@ -104,7 +104,7 @@ class _StageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stage.ValueType
     """STAGE_UPLOAD stores the video."""
 
 class Stage(_Stage, metaclass=_StageEnumTypeWrapper):
-    """Stage is what a running request is busy with, in the order in which it happens."""
+    """Stage is what a running request is busy with, in the order in which stages begin."""
 
 STAGE_UNSPECIFIED: Stage.ValueType  # 0
 """STAGE_UNSPECIFIED means that no stage has begun."""
@@ -721,7 +721,7 @@ class Progress(_message.Message):
     attempt: _builtins.int
     """attempt is the attempt that this speaks of."""
     stage: Global___Stage.ValueType
-    """stage is what it is busy with."""
+    """stage is what it is busy with: of decode, interpolate and encode, which overlap, the first one that is not done."""
     step: _builtins.int
     """step is the number of steps done in the stage."""
     total: _builtins.int

@@ -423,7 +423,9 @@ class Timings(_message.Message):
 
     @_builtins.property
     def total(self) -> _duration_pb2.Duration:
-        """total is the time from the beginning of the finishing attempt until the video was stored."""
+        """total is the time from the beginning of the finishing attempt until the video was stored. Early frames are encoded
+        while later ones are decoded and interpolated, so that the stages may add up to more.
+        """
 
     def __init__(
         self,
