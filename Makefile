@@ -65,7 +65,7 @@ test-clients: $(INSTALLED) ## Run the callers in other languages and the publish
 test-browser: $(INSTALLED) $(GRPCURL) ## Look at the playground in Debian's Chromium, which is installed where there is none.
 	command -v chromium > /dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
 	$(BIN)/python scripts/other_languages.py published-clients
-	$(BIN)/python -m pytest -rs -m browser tests/playground $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(AGAIN) -rs -m browser tests/playground $(PYTEST_ARGS)
 
 ROUNDS ?= 20
 BROKERS ?= 1

@@ -1,15 +1,13 @@
 """One worker process: it leases requests, renders them on its device, stores the videos and reports the results.
 
 asyncio speaks to the broker and the store; one thread owns the device. A request is claimed only when the device is
-free, so RUNNING never means waiting; while it is encoded and stored, the next one has the device. `_outcome` is the one
-place where exceptions become outcomes.
+free, so RUNNING never means waiting; while it is encoded and stored, the next one has the device.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,21 +19,22 @@ from pathlib import Path
 
 import structlog
 from cogreel.v1 import admin_pb2, queue_pb2
-from cogreel.v1.queue_pb2 import Failure
 
-from files import ObjectStore, StoreUnavailableError, video_key
+from files import ObjectStore, video_key
 from files.fetch_guard import FetchSettings
 from files.own_urls import OwnUrls
 from files.remote import RemoteFiles
 from inference.handover import Handover
-from inference.inputs import InputUnavailableError, load_lora, load_start
+from inference.inputs import load_lora, load_start
 from inference.lora_cache import LoraCache
 from inference.metrics import WorkerMetrics
-from inference.model import CancelledError, DeviceError, Generation, InputError, Progress, Stage, VideoModel
+from inference.model import DeviceError, Generation, Progress, Stage, VideoModel
 from inference.observation import AttemptObservation, attempt_span, note_outcome
+from inference.outcome import end_attempt
 from inference.profiles import EXACT
 from inference.progress import AttemptProgress
 from inference.render import FrameDoubler, Rendered, encode_clip, generate_clip
+from inference.storing import remove_orphan, store_video
 from inference.translation import generation_of, model_version, video_output, waited_s
 from jobs import failpoints
 from jobs.broker import Broker
@@ -45,13 +44,11 @@ from jobs.dispatch import Dispatcher
 from jobs.errors import StreamEndedError
 from jobs.lease import Lease
 from jobs.pauses import PauseDirectory
-from jobs.record_pb2 import Output, State, Worker
+from jobs.record_pb2 import Output, Worker
 from jobs.set_up import until_set_up
 from jobs.tasks import end_task
 
 FINISHING_AT_ONCE = 2  # beyond that the device waits: frames take memory, and storing is slower than making them
-UPLOAD_WITHIN_S = 60.0
-UPLOAD_PAUSE_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -259,12 +256,12 @@ class VideoWorker:
             else:
                 note_outcome("superseded")
                 _log.info("attempt.superseded")
-                await self._remove_orphan(output.object_key)
-        except Exception as error:  # noqa: BLE001 - the one place where exceptions become outcomes
+                await remove_orphan(self._store, output.object_key)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong ends this attempt, not the worker
             if isinstance(error, DeviceError):
                 self._device_lost = error
             device_free.set()
-            await self._outcome(lease, error)
+            await end_attempt(lease, error)
 
     def _is_wanted(self, lease: Lease) -> bool:
         return not (lease.lost.is_set() or self._out_of_time)
@@ -294,7 +291,7 @@ class VideoWorker:
                 device_free.set()
             rendered = await encoding
             with progress.stage(Stage.UPLOAD):
-                await self._upload(key, path, file_name, progress)
+                await store_video(self._store, key, path, file_name, progress=progress, metrics=self._metrics)
         failpoints.reach(failpoints.ATTEMPT_UPLOADED)
         timings = progress.timings(queue_s=waited_s(record))
         video = video_output(generation, rendered, self._model.identity, timings)
@@ -314,68 +311,6 @@ class VideoWorker:
                 yield
         finally:
             self._on_device = ""
-
-    async def _upload(self, key: str, path: Path, file_name: str, progress: AttemptProgress) -> None:
-        """Store the video, waiting out a short absence of the store: the rendering behind it was dear."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + UPLOAD_WITHIN_S
-        while True:
-            try:
-                await self._store.put_file(key, path, content_type="video/mp4", file_name=file_name)
-            except StoreUnavailableError as error:
-                self._metrics.store_answered(up=False)
-                if loop.time() >= deadline:
-                    raise
-                _log.warning("upload.postponed", cause=str(error))
-                progress.log("The object store is out of reach; trying again.", level="WARN")
-                await asyncio.sleep(UPLOAD_PAUSE_S)
-            else:
-                self._metrics.store_answered(up=True)
-                return
-
-    async def _outcome(self, lease: Lease, error: Exception) -> None:
-        attempt = lease.record.attempt
-        if lease.record.state != State.STATE_RUNNING:
-            _log.error("attempt.fault_after_its_end", exc_info=error)
-            return
-        match error:
-            case CancelledError() if lease.lost.is_set():
-                note_outcome("stopped")
-                _log.info("attempt.stopped")
-            case CancelledError():
-                note_outcome("handed_back")
-                _log.info("attempt.handed_back")
-                await lease.release()
-            case InputError():
-                reason = queue_pb2.FAILURE_REASON_INVALID_INPUT
-                note_outcome("failed", "INVALID_INPUT")
-                await lease.fail(Failure(reason=reason, message=str(error), field=error.field, attempt=attempt))
-            case InputUnavailableError():
-                reason = queue_pb2.FAILURE_REASON_INPUT_UNAVAILABLE
-                await self._retry(lease, reason, str(error), field=error.field)
-            case DeviceError():
-                await self._retry(lease, queue_pb2.FAILURE_REASON_DEVICE, f"the device failed: {error}")
-            case StoreUnavailableError():
-                await self._retry(lease, queue_pb2.FAILURE_REASON_STORE, "the object store stayed out of reach")
-            case _:
-                incident = secrets.token_hex(6)
-                _log.error("attempt.fault", incident=incident, exc_info=error)
-                message = f"a fault of the worker; its log has more under incident {incident}"
-                await self._retry(lease, queue_pb2.FAILURE_REASON_INTERNAL, message)
-
-    async def _retry(
-        self, lease: Lease, reason: queue_pb2.FailureReason.ValueType, message: str, *, field: str = ""
-    ) -> None:
-        note_outcome("failed", queue_pb2.FailureReason.Name(reason).removeprefix("FAILURE_REASON_"))
-        _log.warning("attempt.failed", cause=message)
-        lease.log.line(message, queue_pb2.LOG_LEVEL_ERROR)
-        await lease.release(Failure(reason=reason, message=message, field=field, attempt=lease.record.attempt))
-
-    async def _remove_orphan(self, key: str) -> None:
-        try:
-            await self._store.remove(key)
-        except StoreUnavailableError as error:
-            _log.warning("orphan.left", key=key, cause=str(error))
 
 
 def _encode(handover: Handover, generation: Generation, path: Path, progress: Progress) -> Rendered:
