@@ -192,7 +192,7 @@ def measure_compiled(bench: Bench, transformer: Any, step: Step) -> None:
 
 
 def measure_request(bench: Bench, pipeline: Any, rife: Path | None, folder: Path) -> None:
-    """RIFE, encoding, and a whole request as a worker runs it, by stage."""
+    """RIFE, encoding, and a whole request stage by stage, in one thread, where a worker encodes beside the device."""
     extent = bench.extent
     frames = np.random.default_rng(0).integers(0, 255, (extent.frames, extent.height, extent.width, 3), np.uint8)
     doubler = Interpolator(rife, device=bench.device) if rife else None

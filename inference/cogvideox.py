@@ -15,9 +15,9 @@ import torch
 from inference.adapters import applied
 from inference.denoising import Denoiser
 from inference.model import (
+    Chunks,
     Clip,
     DeviceError,
-    Frames,
     Generation,
     InputError,
     ModelIdentity,
@@ -167,7 +167,7 @@ class CogVideoXModel:
             )
         return embedding
 
-    def _decoded(self, latents: torch.Tensor, progress: Progress) -> Iterator[Frames]:
+    def _decoded(self, latents: torch.Tensor, progress: Progress) -> Chunks:
         chunks, total = decode_chunks(self._pipeline.vae, latents), len(latent_chunks(latents.shape[1]))
         for done in range(1, total + 1):
             with _device_faults(), self._fixed_threads(), progress.stage(Stage.DECODE, total=total):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
-from inference.model import Clip, Frames, Picture, Progress, Stage
+from inference.model import Chunks, Clip, Picture, Progress, Stage
 
 
 def doubled(clip: Clip, between: Callable[[Picture, Picture], Picture], progress: Progress) -> Clip:
@@ -19,7 +19,7 @@ def doubled(clip: Clip, between: Callable[[Picture, Picture], Picture], progress
     return Clip(2 * clip.length, clip.width, clip.height, _chunks(clip, between, progress))
 
 
-def _chunks(clip: Clip, between: Callable[[Picture, Picture], Picture], progress: Progress) -> Iterator[Frames]:
+def _chunks(clip: Clip, between: Callable[[Picture, Picture], Picture], progress: Progress) -> Chunks:
     pairs = 0
     last: Picture | None = None
     for chunk in clip.chunks:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from queue import SimpleQueue
 
-from inference.model import Clip, Frames
+from inference.model import Chunks, Clip, Frames
 
 
 class Handover:
@@ -21,21 +22,25 @@ class Handover:
         self._ready: SimpleQueue[Frames | Exception | None] = SimpleQueue()
         self._abandoned = False
 
-    def pump(self) -> bool:
-        """Make all chunks and hand them over; whether that was done.
+    def pump(self) -> Exception | None:
+        """Make all chunks and hand them over; what went wrong in that, which is raised at the other end as well.
 
-        What goes wrong in the making is raised at the other end. Where that end has given up, the rest is not made.
+        Where that end has given up, the rest is not made.
         """
+        failure: Exception | None = None
         try:
-            for chunk in self._clip.chunks:
-                if self._abandoned:
-                    return False
-                self._ready.put(chunk)
+            with closing(self._clip.chunks) as chunks:
+                for chunk in chunks:
+                    if self._abandoned:
+                        break
+                    self._ready.put(chunk)
         except Exception as error:  # noqa: BLE001 - it belongs to the other end
-            self._ready.put(error)
-            return False
-        self._ready.put(None)
-        return True
+            # The frames that it came through hold latents and caches on the device, for as long as someone holds it.
+            traceback.clear_frames(error.__traceback__)
+            failure = error
+        finally:
+            self._ready.put(failure)
+        return failure
 
     @contextmanager
     def received(self) -> Iterator[Clip]:
@@ -46,7 +51,7 @@ class Handover:
         finally:
             self._abandoned = True
 
-    def _chunks(self) -> Iterator[Frames]:
+    def _chunks(self) -> Chunks:
         while (found := self._ready.get()) is not None:
             if isinstance(found, Exception):
                 raise found

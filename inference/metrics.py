@@ -31,7 +31,7 @@ class WorkerMetrics:
         self._device = device
         self._stages = Histogram(
             "cogreel_stage_seconds",
-            "How long finished stages took.",
+            "What was worked in each stage, of attempts that made a video.",
             ["endpoint", "stage"],
             buckets=STAGE_BUCKETS_S,
             registry=registry,
@@ -66,7 +66,7 @@ class WorkerMetrics:
         self._busy_since: float | None = None
 
     def stage_took(self, endpoint: str, stage: Stage, seconds: float) -> None:
-        """So many seconds were spent in a stage of an attempt, which did not fail there."""
+        """So many seconds were spent in a stage of an attempt that made a video."""
         self._stages.labels(endpoint, stage.value).observe(seconds)
 
     def steps(self, endpoint: str, count: int) -> None:

@@ -7,7 +7,7 @@ Nothing in this module imports torch, so that the simulated device stays light.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,11 +23,13 @@ Frames = NDArray[np.uint8]
 """Pictures in time: uint8, shape (frames, height, width, 3), RGB."""
 Picture = NDArray[np.uint8]
 """One of them: uint8, shape (height, width, 3), RGB."""
+Chunks = Generator[Frames, None, None]
+"""Frames that are made some at a time; to close it lets go of what the others would have been made of."""
 
 
 class Stage(StrEnum):
-    """What a running request is busy with, in the order in which it begins; the last frames end decoding,
-    interpolation and encoding in turn, but the first ones are encoded while later ones are decoded."""
+    """What a running request is busy with, in the order in which stages begin; decode, interpolate and encode overlap,
+    chunk by chunk."""
 
     PREPARE = "prepare"
     DENOISE = "denoise"
@@ -132,7 +134,7 @@ class Clip:
     length: int
     width: int
     height: int
-    chunks: Iterator[Frames]
+    chunks: Chunks
 
     @classmethod
     def of(cls, frames: Frames) -> Clip:
@@ -140,7 +142,7 @@ class Clip:
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[0] < 1 or frames.shape[3] != 3:
             raise ValueError(f"not a clip of RGB frames: {frames.dtype} of shape {frames.shape}")
         length, height, width, _ = frames.shape
-        return cls(length, width, height, iter([frames]))
+        return cls(length, width, height, (chunk for chunk in [frames]))
 
     def frames(self) -> Frames:
         """Take all frames as one array."""
@@ -150,7 +152,7 @@ class Clip:
 class Progress(Protocol):
     """How work in progress speaks: stages are timed, steps are counted, lines are logged.
 
-    Every method is cheap, may be called from the device thread, and raises `CancelledError` when the
+    Every method is cheap, may be called from several threads at once, and raises `CancelledError` when the
     request is no longer wanted.
     """
 

@@ -122,6 +122,7 @@ def _write(clip: Clip, path: Path, *, fps: int, width: int, height: int, progres
                         progress.step(Stage.ENCODE, done)
         with progress.stage(Stage.ENCODE, total=clip.length):
             container.mux(stream.encode(None))
+            container.close()  # which writes the index
     progress.step(Stage.ENCODE, clip.length)
 
 

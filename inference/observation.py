@@ -26,8 +26,7 @@ class _Observed:
 
     span: Span
     seconds: float = 0.0
-    worked_at: int = 0
-    failed: bool = False
+    worked_at: int | None = None
 
 
 class AttemptObservation:
@@ -58,7 +57,6 @@ class AttemptObservation:
             with trace.use_span(observed.span, record_exception=False, set_status_on_exception=False):
                 yield
         except Exception as error:
-            observed.failed = True
             if isinstance(error, CancelledError):
                 observed.span.set_attribute("cogreel.stopped", True)
             else:
@@ -74,10 +72,10 @@ class AttemptObservation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """The attempt is over, and so are its stages."""
-        for stage, observed in self._stages.items():
+        """The attempt is over, and so are its stages; their times count if it made a video."""
+        for stage, observed in list(self._stages.items()):
             observed.span.end(observed.worked_at)
-            if not observed.failed:
+            if kind is None:
                 self._metrics.stage_took(self._endpoint, stage, observed.seconds)
 
     def step(self, stage: Stage, step: int) -> None:

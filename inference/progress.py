@@ -34,7 +34,7 @@ class _Begun:
 
 
 class AttemptProgress:
-    """Implements `model.Progress` for one attempt; made in the loop's thread, used there and on the device's.
+    """Implements `model.Progress` for one attempt: made in the loop's thread, used there and in two more.
 
     `wanted` tells, from any thread, whether to go on; `observation` is told of stages and steps.
     """

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
 
 from inference.model import (
+    Chunks,
     Clip,
-    Frames,
     Generation,
     InputError,
     ModelIdentity,
@@ -73,9 +72,9 @@ class SimulatedModel:
         return frozenset({"text_to_video", "image_to_video", "video_to_video"})
 
     def generate(self, generation: Generation, progress: Progress) -> Clip:
-        """Sleep the steps, then paint the frames at the requested size.
+        """Sleep the steps; the frames are painted at the requested size as they are taken.
 
-        Raises:
+        Raises, here or when a chunk is taken:
             CancelledError: out of `progress`, at most 50 ms after it is due.
             InputError: the size or the number of steps is not positive, or there is a LoRA.
         """
@@ -93,7 +92,7 @@ class SimulatedModel:
                 progress.step(Stage.DENOISE, step)
         return Clip(self._frames, generation.width, generation.height, self._painted(generation, progress))
 
-    def _painted(self, generation: Generation, progress: Progress) -> Iterator[Frames]:
+    def _painted(self, generation: Generation, progress: Progress) -> Chunks:
         pictures = paint(
             generation.prompt,
             generation.seed,

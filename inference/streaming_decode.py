@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 
-from inference.model import Frames
+from inference.model import Chunks, Frames
 from inference.pipeline import Autoencoder, ConvolutionCache
 
 
@@ -23,7 +21,7 @@ def latent_chunks(latent_frames: int) -> list[range]:
 
 
 @torch.no_grad()
-def decode_chunks(vae: Autoencoder, latents: torch.Tensor) -> Iterator[Frames]:
+def decode_chunks(vae: Autoencoder, latents: torch.Tensor) -> Chunks:
     """Decode latents chunk by chunk, as `latent_chunks` splits them.
 
     `latents` is what the pipeline returns for `output_type="latent"`, of shape (1, latent frames, channels,

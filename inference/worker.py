@@ -1,7 +1,7 @@
 """One worker process: it leases requests, renders them on its device, stores the videos and reports the results.
 
 asyncio speaks to the broker and the store; one thread owns the device. A request is claimed only when the device is
-free, so RUNNING never means waiting; while it is encoded and stored, the next one has the device.
+free, so RUNNING never means waiting; while the last of it is encoded and stored, the next one has the device.
 """
 
 from __future__ import annotations
@@ -285,10 +285,12 @@ class VideoWorker:
             with self._has_device(record.request_id):
                 clip = await run(device, generate)
                 handover = Handover(clip)
+                pumping = run(device, partial(in_context, handover.pump))
                 encoding = asyncio.create_task(asyncio.to_thread(_encode, handover, generation, path, progress))
-                made = await run(device, partial(in_context, handover.pump))
-            if made:  # else the device may be lost, which `encoding` raises
-                device_free.set()
+                # Looked at here as well: the encoder may fail by itself before it comes to that.
+                if isinstance(failure := await pumping, DeviceError):
+                    self._device_lost = failure
+            device_free.set()
             rendered = await encoding
             with progress.stage(Stage.UPLOAD):
                 await store_video(self._store, key, path, file_name, progress=progress, metrics=self._metrics)

@@ -138,7 +138,7 @@ def test_playing_can_start_before_the_file_is_complete(tmp_path: Path) -> None:
 
 def test_frames_that_come_in_chunks_give_the_same_bytes(tmp_path: Path) -> None:
     frames = _sweep(20)
-    clip = Clip(20, 96, 64, iter(np.split(frames, [9, 17])))
+    clip = Clip(20, 96, 64, (chunk for chunk in np.split(frames, [9, 17])))
     encode_mp4(clip, tmp_path / "chunks.mp4", fps=16, width=96, height=64, progress=RecordingProgress())
     assert (tmp_path / "chunks.mp4").read_bytes() == _encode(frames, tmp_path / "whole.mp4").read_bytes()
 

@@ -163,7 +163,7 @@ def test_frames_that_come_in_chunks_are_doubled_as_if_they_came_at_once(
     frames = _moving(6, width=64, height=48)
     frames[3] = frames[2]
     chunks = np.split(frames, np.cumsum(lengths)[:-1])
-    clip = interpolator.double(Clip(6, 64, 48, iter(chunks)), RecordingProgress())
+    clip = interpolator.double(Clip(6, 64, 48, (chunk for chunk in chunks)), RecordingProgress())
     assert (clip.length, clip.width, clip.height) == (12, 64, 48)
     assert np.array_equal(clip.frames(), _double(interpolator, frames))
 

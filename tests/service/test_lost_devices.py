@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -10,7 +9,7 @@ import pytest
 from cogreel.v1 import queue_pb2
 from cogreel.v1.queue_pb2 import RequestState
 
-from inference.model import Clip, DeviceError, Frames, Generation, Progress
+from inference.model import Chunks, Clip, DeviceError, Generation, Progress
 from inference.simulated import SimulatedModel
 from tests.deployment import Deployment, eventually
 
@@ -28,7 +27,7 @@ class FailingModel(SimulatedModel):
         clip = super().generate(generation, progress)
         return replace(clip, chunks=self._failing(clip.chunks))
 
-    def _failing(self, chunks: Iterator[Frames]) -> Iterator[Frames]:
+    def _failing(self, chunks: Chunks) -> Chunks:
         for number, chunk in enumerate(chunks):
             if number == self._after:
                 raise DeviceError("fell off the bus")
