@@ -44,7 +44,7 @@ demo: $(INSTALLED) $(RIFE) ## Make one video, from prompt to MP4. PROMPT="…" f
 AGAIN := --reruns 1 --only-rerun TimeoutError --only-rerun BrokerUnavailableError -r fER
 PROCESSES ?= 2
 
-test: $(INSTALLED) $(RIFE) ## Run the whole suite on the real engines, in two processes. PROCESSES=1 for one.
+test: $(INSTALLED) $(RIFE) ## Run the suite on the real engines, but for what the targets below run, in two processes. PROCESSES=1 for one.
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(AGAIN) $(PYTEST_ARGS)
 
 test-long: $(INSTALLED) ## Run the tests that take long: a kill campaign, upgrades, a zombie, the search for secrets.
@@ -72,7 +72,7 @@ BROKERS ?= 1
 chaos: $(INSTALLED) ## Kill processes under load, then check what they promised. ROUNDS=200 BROKERS=3 SEED=7
 	$(BIN)/python -m tests.chaos --rounds $(ROUNDS) --brokers $(BROKERS) $(if $(SEED),--seed $(SEED))
 
-check: $(INSTALLED) manifests ## Check format, lint, types, contract, stubs and manifests.
+check: $(INSTALLED) manifests ## Check format, lint, types, contract, stubs, manifests and generated pages.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -130,7 +130,7 @@ stubs: $(INSTALLED) ## Generate stubs from proto/. LANG=python|typescript|go|cpp
 baseline: $(INSTALLED) ## Take the present contract as what later changes must not break.
 	$(BIN)/buf build proto --exclude-source-info -o proto/baseline.binpb
 
-clean: ## Remove what make has made, but for the downloads in .cache.
+clean: ## Remove what make has made, but for .cache.
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
 	rm -rf $(addprefix examples/,typescript/node_modules typescript/gen typescript/dist go/gen go/caller node/node_modules) tests/published_clients/node_modules
 	rm -rf $(addprefix examples/,cpp/gen cpp/build cpp/caller cpp/first_video java/gen java/build java/caller.jar ruby/gen)

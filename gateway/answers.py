@@ -1,6 +1,6 @@
 """Answers as the clients need them: JSON in ASCII, and errors in the protocol's two shapes.
 
-What a model refuses has a list in `detail`, one entry a field; everything else has a text there, with an `error_type`.
+What a model refuses has a list in `detail`, one entry a field; all else has a text there, and some an `error_type`.
 """
 
 from __future__ import annotations

@@ -128,7 +128,9 @@ def gateway(listen: str | None, service: str | None, insecure: bool) -> None:
 
 @main.command()
 @click.option("--devices", help="cuda:N, cpu or simulated, comma-separated. Default: COGREEL_DEVICES.")
-@click.option("--model", help="A hub id, a directory in diffusers format, or `small`. Default: COGREEL_MODEL.")
+@click.option(
+    "--model", help="A hub id, a directory in diffusers format, `small` or `small-i2v`. Default: COGREEL_MODEL."
+)
 def worker(devices: str | None, model: str | None) -> None:
     """Run this machine's workers: one process for each device, restarted when it dies.
 

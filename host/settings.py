@@ -132,7 +132,8 @@ class Settings(BaseSettings):
     """Seconds for which calls may finish when the service stops."""
 
     model: str = "zai-org/CogVideoX-5b"
-    """A hub id, a directory in diffusers format, or `small` for the built-in small model."""
+    """A hub id, a directory in diffusers format, `small` for the built-in small model, or `small-i2v` for its variant
+    that begins with a picture."""
     devices: str = "cuda:0"
     """Devices of this machine's workers, comma-separated: cuda:N, cpu, simulated. One process each."""
     rife_directory: Path = Path("~/.cache/cogreel/rife")

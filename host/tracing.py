@@ -52,7 +52,8 @@ def traced(role: str, instance: str) -> Iterator[None]:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
-        _log.warning("traces.off", cause=f"{error.name} is not installed", remedy="pip install 'cogreel-server[otel]'")
+        remedy = "in the source tree: pip install -c constraints.txt ./client '.[otel]'"
+        _log.warning("traces.off", cause=f"{error.name} is not installed", remedy=remedy)
         yield
         return
     own = {"service.version": version("cogreel-server"), "service.instance.id": instance}

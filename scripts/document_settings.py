@@ -62,9 +62,11 @@ def takes(schema: Mapping[str, object]) -> str:
         return {"path": "path", "password": "secret text"}[str(schema["format"])]
     least, most, above = (schema.get(key) for key in ("minimum", "maximum", "exclusiveMinimum"))
     words = _TYPES[str(schema["type"])]
+    if above is not None:
+        words += f", above {above}" if most is None else f", above {above}, up to {most}"
     if least is not None:
-        words += f", {least} to {most}" if most is not None else f", {least} or more"
-    return words if above is None else f"{words}, above {above}"
+        words += f", {least} or more" if most is None else f", {least} to {most}"
+    return words
 
 
 def default_of(field: FieldInfo) -> str:

@@ -88,17 +88,18 @@ ERRORS: dict[str, Remedy] = {
         "`COGREEL_LOG_AGE_S` and `COGREEL_LOG_MAX_BYTES` bound how long steps and lines stay.",
     ),
     "QUEUE_FULL": Remedy(
-        "The records of all requests take 80 % of the space that they may. Room is kept to finish what was accepted.",
+        "The records of all requests take 80 % of the space that they may, so that there is room to finish what was "
+        "accepted; or as many requests wait as `COGREEL_QUEUE_MAX_REQUESTS` allows. The message says which.",
         "Wait as long as `RetryInfo` says, and submit again with the same idempotency key.",
-        "Raise `COGREEL_QUEUE_MAX_BYTES`, lower `COGREEL_RETENTION_S`, or add workers; `cogreeld doctor` shows how "
-        "full it is.",
+        "For space raise `COGREEL_QUEUE_MAX_BYTES` or lower `COGREEL_RETENTION_S`; `cogreeld doctor` shows how full it "
+        "is. For requests that wait add workers, or raise `COGREEL_QUEUE_MAX_REQUESTS`.",
     ),
     "LIMIT_EXCEEDED": Remedy(
-        "The tenant has reached a limit of its own: requests a minute, requests queued at once, or bytes stored. The "
-        "metadata key `limit` names it.",
+        "The tenant has reached a limit of its own: requests a minute, requests queued at once, or bytes stored. Or "
+        "one file is larger than `COGREEL_MAX_UPLOAD_BYTES`. The metadata key `limit` names the limit.",
         "Wait as long as `RetryInfo` says; for queued requests wait until some have ended, for stored bytes delete or "
-        "let expire what is not needed.",
-        "Limits belong to the tenant's keys.",
+        "let expire what is not needed. Without `RetryInfo` waiting is of no use: make the file smaller.",
+        "Limits belong to the tenant's keys; `max_upload_bytes` is the service's `COGREEL_MAX_UPLOAD_BYTES`.",
     ),
     "QUEUE_UNAVAILABLE": Remedy(
         "The service does not reach NATS, or NATS has no leader at this moment; an election takes some seconds.",

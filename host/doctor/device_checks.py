@@ -48,7 +48,10 @@ async def _check_gpus(indices: Sequence[int], needed_bytes: int) -> list[Finding
     try:
         built_for, gpus = await probed()
     except (OSError, ValueError, TimeoutError) as error:
-        remedy = "Install what workers need: pip install 'cogreel-server[worker]'. Does `nvidia-smi` work?"
+        remedy = (
+            "Does `nvidia-smi` work? Install what workers need, in the source tree: "
+            "pip install -c constraints.txt ./client '.[worker]'"
+        )
         return [problem("devices", f"torch cannot look for GPUs: {error}", DEVICE_WHY, remedy)]
     if not gpus:
         if built_for is None:

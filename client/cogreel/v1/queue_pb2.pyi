@@ -484,7 +484,7 @@ class WatchStatusResponse(_message.Message):
 
     @_builtins.property
     def position(self) -> Global___QueuePosition:
-        """position is a new place in the queue. Only the latest is sent, about once a second."""
+        """position is a new place in the queue. Only the latest is sent, at most twice a second."""
 
     @_builtins.property
     def progress(self) -> Global___Progress:
