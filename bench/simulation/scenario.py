@@ -36,7 +36,8 @@ class Times(_Model):
     interpolate_s: float = Field(default=0.0, ge=0)
     """RIFE."""
     encode_s: float = Field(default=0.0, ge=0)
-    """H.264, while the next request has the device."""
+    """H.264, as far as it is done while the next request has the device. The whole of it is the most that this can be:
+    early frames are encoded while later ones are decoded."""
     upload_s: float = Field(default=0.0, ge=0)
     """Storing the video, likewise."""
     variation: float = Field(default=0.0, ge=0, le=3)
