@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=6000)
     parser.add_argument("--text-encoder-steps", type=int, default=2500)
     parser.add_argument("--transformer-steps", type=int, default=8000)
-    parser.add_argument("--siblings-steps", type=int, default=6500)
+    parser.add_argument("--siblings-steps", type=int, default=10000)
     parser.add_argument("--pictures-steps", type=int, default=2500)
     parser.add_argument(
         "--first",

@@ -33,6 +33,11 @@ _DIFFERENCE = 8.0
 _OTHERS = 0.2
 """How often a step shows scenes of all kinds as before, so that they are not forgotten."""
 
+_DETAILS = 0.55
+"""The share of the steps after which most show clips with less noise: what a clip shows is decided by then, but its
+outlines are not drawn well. Of clips that were noised to time step 299 and denoised again, 8 of 50 had lost their
+shape."""
+
 
 def train_on_siblings(
     pipeline: Pipeline,
@@ -58,25 +63,31 @@ def train_on_siblings(
 
     def loss_at(step: int) -> torch.Tensor:
         lot = np.random.default_rng([seed, step])
+        details = step >= _DETAILS * steps
         if lot.random() < _OTHERS:
             part = others[int(lot.choice(len(others), p=shares))]
             places = lot.integers(len(part.scenes), size=BATCH)
             captions = captions_of([part.scenes[place] for place in places], lot)
             clean = part.latents[torch.from_numpy(places)].to(device)
-            predicted, target = predict(pipeline, clean, draw_noise(lot, clean), draw_timesteps(lot, BATCH), captions)
+            timesteps = _timesteps(lot, BATCH, details=details)
+            predicted, target = predict(pipeline, clean, draw_noise(lot, clean), timesteps, captions)
             return functional.mse_loss(predicted, target)
         count = BATCH // _SIBLINGS
         places = np.concatenate([_draw_family(families[int(lot.random() >= _BY_SHAPE)], lot) for _ in range(count)])
         captions = captions_of([scenes[place] for place in places], lot)
         clean = latents[torch.from_numpy(places)].to(device)
         noise = draw_noise(lot, clean[::_SIBLINGS]).repeat_interleave(_SIBLINGS, dim=0)
-        timesteps = draw_timesteps(lot, count).repeat(_SIBLINGS)
+        timesteps = _timesteps(lot, count, details=details).repeat(_SIBLINGS)
         predicted, target = predict(pipeline, clean, noise, timesteps, captions)
         error = (predicted - target).reshape(count, _SIBLINGS, *clean.shape[1:])
         in_common = error.mean(1, keepdim=True)
         return in_common.square().mean() + _DIFFERENCE * (error - in_common).square().mean()
 
     fit(pipeline, loss_at, name="siblings", steps=steps, checkpoint=checkpoint, learning_rate=learning_rate)
+
+
+def _timesteps(lot: np.random.Generator, count: int, *, details: bool) -> npt.NDArray[np.int64]:
+    return draw_timesteps(lot, count, early=0.25, others_below=800) if details else draw_timesteps(lot, count)
 
 
 def _families(scenes: list[Scene], trait: str) -> list[list[int]]:

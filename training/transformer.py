@@ -123,10 +123,13 @@ def captions_of(scenes: list[Scene], lot: np.random.Generator) -> list[str]:
     return ["" if lot.random() < _WITHOUT_CAPTION else caption(scene, lot) for scene in scenes]
 
 
-def draw_timesteps(lot: np.random.Generator, count: int) -> npt.NDArray[np.int64]:
-    """Draw time steps: half of them where noise hides nearly all, since what a clip shows is decided there."""
-    early = lot.random(count) < 0.5
-    return np.where(early, lot.integers(900, 1000, count), lot.integers(0, 1000, count)).astype(np.int64)
+def draw_timesteps(
+    lot: np.random.Generator, count: int, *, early: float = 0.5, others_below: int = 1000
+) -> npt.NDArray[np.int64]:
+    """Draw time steps: the share `early` of them where noise hides nearly all, and what a clip shows is decided."""
+    decisive = lot.random(count) < early
+    drawn = np.where(decisive, lot.integers(900, 1000, count), lot.integers(0, others_below, count))
+    return drawn.astype(np.int64)
 
 
 def draw_noise(lot: np.random.Generator, like: torch.Tensor) -> torch.Tensor:
