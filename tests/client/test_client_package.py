@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CLIENT = Path(__file__).parents[2] / "client"
 
 CHECK = """
@@ -25,6 +27,7 @@ assert importlib.resources.files("cogreel").joinpath("py.typed").is_file()
 """
 
 
+@pytest.mark.long
 def test_the_wheel_works_alone(tmp_path: Path) -> None:
     # A folder of its own, and nothing on the path: what is imported comes from the wheel.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
