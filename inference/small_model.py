@@ -14,7 +14,7 @@ from inference.native_size import Size
 SMALL_NAME = "cogreel-small"
 """The model's name on its card."""
 
-SMALL_REVISION = "shapes-3"
+SMALL_REVISION = "shapes-4"
 """Its revision: other weights take another one."""
 
 SMALL_DIRECTORY = Path(__file__).with_name("cogreel_small")

@@ -56,7 +56,7 @@ def load(
     return load_cogvideox(
         str(directory),
         name="cogreel-small",
-        revision="shapes-3",
+        revision="shapes-4",
         device="cpu",
         num_frames=FRAMES,
         native_sizes=native_sizes,

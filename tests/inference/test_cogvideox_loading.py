@@ -16,7 +16,7 @@ from inference.model import DeviceError
 from inference.weights import ModelLoadError, model_digest
 
 
-def load(model: str, *, revision: str = "shapes-3", device: str = "cpu") -> CogVideoXModel:
+def load(model: str, *, revision: str = "shapes-4", device: str = "cpu") -> CogVideoXModel:
     return load_cogvideox(model, name="cogreel-small", revision=revision, device=device, num_frames=9)
 
 
