@@ -90,7 +90,7 @@ def test_cancelling_in_the_middle_of_a_long_step_frees_the_device(
 ) -> None:
     model = SimulatedModel(**{"step_s": 0.0, **pace})  # type: ignore[arg-type]
     with ThreadPoolExecutor(1) as device:
-        running = device.submit(model.generate, GENERATION, progress)
+        running = device.submit(lambda: model.generate(GENERATION, progress).frames())
         assert progress.entered[stage].wait(timeout=10)
         progress.cancel()
         with pytest.raises(CancelledError):
