@@ -42,9 +42,9 @@ demo: $(INSTALLED) $(RIFE) ## Make one video, from prompt to MP4. PROMPT="…" f
 
 # A test that ran out of time on a busy machine is run once more, and the summary names it; no other failure is.
 AGAIN := --reruns 1 --only-rerun TimeoutError --only-rerun BrokerUnavailableError -r fER
-PROCESSES ?= 2
+PROCESSES ?= 3
 
-test: $(INSTALLED) $(RIFE) ## Run the suite on the real engines, but for what the targets below run, in two processes. PROCESSES=1 for one.
+test: $(INSTALLED) $(RIFE) ## Run the suite on the real engines, but for what the targets below run, in three processes. PROCESSES=1 for one.
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(AGAIN) $(PYTEST_ARGS)
 
 test-long: $(INSTALLED) ## Run the tests that take long: a kill campaign, upgrades, a zombie, the search for secrets.
