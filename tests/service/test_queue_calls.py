@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from itertools import groupby
 
 import grpc
 import psutil
 import pytest
 from cogreel.v1 import queue_pb2
 from cogreel.v1.queue_pb2 import PRIORITY_LOW, RequestState, WatchStatusResponse
-from cogreel.v1.video_pb2 import TextToVideoInput
 
 from host.engines import EmbeddedS3
-from inference.simulated import SimulatedModel
 from tests.deployment import Caller, Deployment, fetch
 from tests.errors import refused
 
@@ -76,22 +73,6 @@ async def test_a_caller_watches_position_stages_steps_and_lines_in_order(deploym
     etas = [event.progress.eta.ToNanoseconds() for event in events if event.progress.HasField("eta")]
     assert etas
     assert all(eta > 0 for eta in etas)
-
-
-async def test_stages_that_overlap_are_told_one_after_another_each_to_its_end(deployment: Deployment) -> None:
-    caller = await deployment.caller(await deployment.service())
-    await deployment.worker(model=SimulatedModel(step_s=0, decode_s=0.2, frames=49))
-    submitted = await caller.submit(text_to_video=TextToVideoInput(use_rife=True))
-    events = [event.progress async for event in caller.watch(submitted.request_id) if event.HasField("progress")]
-    told = {stage: list(group) for stage, group in groupby(events, key=lambda progress: progress.stage)}
-    assert list(told) == list(dict.fromkeys(event.stage for event in events)) == sorted(told)
-    ends = {stage: (group[-1].step, group[-1].total) for stage, group in told.items()}
-    assert ends[queue_pb2.STAGE_DECODE] == (7, 7)
-    assert ends[queue_pb2.STAGE_INTERPOLATE] == (48, 48)
-    assert ends[queue_pb2.STAGE_ENCODE] == (98, 98)
-    for group in told.values():
-        steps = [progress.step for progress in group]
-        assert steps == sorted(set(steps))
 
 
 async def test_a_late_watcher_sees_the_same_events_as_an_early_one(deployment: Deployment) -> None:
