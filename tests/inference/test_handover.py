@@ -80,15 +80,18 @@ def test_what_goes_wrong_in_the_making_is_raised_after_the_frames_before_it() ->
 
 
 def test_no_more_frames_are_made_once_they_are_not_wanted() -> None:
-    given_up = threading.Event()
+    given_up, released = threading.Event(), threading.Event()
     made: list[int] = []
 
     def chunks() -> Chunks:
-        for level in range(100):
-            made.append(level)
-            yield chunk(level)
-            if level == 1:
-                assert given_up.wait(WITHIN_S)
+        try:
+            for level in range(100):
+                made.append(level)
+                yield chunk(level)
+                if level == 1:
+                    assert given_up.wait(WITHIN_S)
+        finally:
+            released.set()
 
     handover = Handover(clip_of(chunks(), 100))
     thread, done = in_thread(handover)
@@ -98,3 +101,4 @@ def test_no_more_frames_are_made_once_they_are_not_wanted() -> None:
     thread.join(WITHIN_S)
     assert done == [None]
     assert len(made) <= 3
+    assert released.is_set(), "what the others would have been made of is kept"
