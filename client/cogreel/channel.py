@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,6 +21,7 @@ from cogreel.retry import OnRetry, Retrying, RetryPolicy
 from cogreel.trace_context import with_trace_context
 
 _Response = TypeVar("_Response", bound=Message)
+_Stream = TypeVar("_Stream")
 
 
 class Channel:
@@ -68,6 +70,17 @@ class Channel:
             else grpc.insecure_channel(connection.target, CHANNEL_OPTIONS)
         )
 
+    @property
+    def _open_channel(self) -> grpc.Channel:
+        """What stubs are made of, which gRPC does not survive on a closed channel.
+
+        Raises:
+            ValueError: the client is closed.
+        """
+        if self._closed.is_set():
+            raise ValueError("the client is closed")
+        return self._channel
+
     def close(self) -> None:
         """Close the connection; calls that are still open in other threads fail."""
         self._closed.set()
@@ -108,6 +121,16 @@ class Channel:
             except grpc.RpcError as rpc_error:
                 pause_s = retrying.delay_after(self._failure(rpc_error, request_id))
             time.sleep(pause_s)
+
+    def _start(self, method: Callable[..., _Stream], request: Message) -> _Stream:
+        """Start a stream, out of reach of Ctrl-C.
+
+        gRPC starts a stream, then the thread that reads it. A KeyboardInterrupt between the two would leave `close`
+        waiting for that thread for ever; but it is only raised in the main thread.
+        """
+        metadata = with_trace_context(self._metadata)
+        with ThreadPoolExecutor(1) as another_thread:
+            return another_thread.submit(method, request, metadata=metadata).result()
 
     def _failure(self, rpc_error: grpc.RpcError, request_id: str | None) -> CogReelError:
         """What failed, for retries to judge.

@@ -20,7 +20,6 @@ from cogreel.input_files import files_to_upload
 from cogreel.listing import Listing
 from cogreel.results import video_of
 from cogreel.submission import TextToVideo, build_submit_request, with_idempotency_key
-from cogreel.trace_context import with_trace_context
 from cogreel.updates import LogUpdate, Update
 from cogreel.upload_source import OnProgress, UploadSource, opened
 from cogreel.uploading import Call, advance, upload_calls
@@ -67,15 +66,15 @@ class CogReel(Channel):
 
     @cached_property
     def _queue(self) -> QueueServiceStub:
-        return QueueServiceStub(self._channel)
+        return QueueServiceStub(self._open_channel)
 
     @cached_property
     def _storage(self) -> StorageServiceStub:
-        return StorageServiceStub(self._channel)
+        return StorageServiceStub(self._open_channel)
 
     @cached_property
     def _catalog(self) -> CatalogServiceStub:
-        return CatalogServiceStub(self._channel)
+        return CatalogServiceStub(self._open_channel)
 
     def endpoints(self) -> Sequence[Endpoint]:
         """The endpoints that take requests, by name: what each takes, and how many requests wait there."""
@@ -209,7 +208,7 @@ class CogReel(Channel):
         while not watching.finished:
             if watching.must_ask_status:
                 watching.status_is(self.status(request_id).status)
-            stream = self._queue.WatchStatus(watching.next_stream(), metadata=with_trace_context(self._metadata))
+            stream = self._start(self._queue.WatchStatus, watching.next_stream())
             try:
                 for message in stream:
                     update = watching.accept(message)

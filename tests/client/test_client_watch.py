@@ -6,12 +6,14 @@ import asyncio
 import threading
 import time
 from contextlib import aclosing
+from typing import Any
 
 import grpc
 import pytest
 from cogreel import (
     AsyncCogReel,
     CogReel,
+    CogReelError,
     CursorError,
     LogUpdate,
     NotFoundError,
@@ -22,6 +24,7 @@ from cogreel import (
     UnavailableError,
 )
 from cogreel.v1 import queue_pb2
+from cogreel.v1.queue_pb2_grpc import QueueServiceStub
 
 from tests.client.callers import Caller
 from tests.client.scripted_service import REQUEST_ID, Hold, Refuse, ScriptedService, event, status, whole_course
@@ -188,6 +191,53 @@ def test_leaving_a_watch_ends_its_stream(service: ScriptedService) -> None:
         service.holding.wait()
         updates.close()
         service.wait_until_released()
+
+
+def test_a_watch_is_started_out_of_reach_of_ctrl_c(service: ScriptedService, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.answer("WatchStatus", whole_course())
+    starters: list[threading.Thread] = []
+
+    def observed_stub(channel: grpc.Channel) -> QueueServiceStub:
+        stub = QueueServiceStub(channel)
+        start: Any = stub.WatchStatus
+
+        def observed(*args: object, **kwargs: object) -> object:
+            starters.append(threading.current_thread())
+            return start(*args, **kwargs)
+
+        monkeypatch.setattr(stub, "WatchStatus", observed)
+        return stub
+
+    monkeypatch.setattr("cogreel.client.QueueServiceStub", observed_stub)
+    with CogReel(service.address) as client:
+        assert len(list(client.watch(REQUEST_ID))) == len(whole_course())
+    # Python raises KeyboardInterrupt in the main thread only.
+    assert len(starters) == 1
+    assert starters[0] is not threading.main_thread()
+
+
+def test_a_closed_client_says_so() -> None:
+    client = CogReel("localhost:1")
+    client.close()
+    with pytest.raises(ValueError, match="the client is closed"):
+        client.endpoints()
+    with pytest.raises(ValueError, match="the client is closed"):
+        next(client.watch(REQUEST_ID))
+
+
+def test_closing_in_another_thread_ends_a_watch(service: ScriptedService) -> None:
+    service.answer("WatchStatus", [*whole_course()[:3], Hold()])
+    with CogReel(service.address) as client:
+
+        def close() -> None:
+            service.holding.wait()
+            client.close()
+
+        closer = threading.Thread(target=close)
+        closer.start()
+        with pytest.raises(CogReelError):
+            list(client.watch(REQUEST_ID))
+        closer.join()
 
 
 async def test_leaving_an_async_watch_ends_its_stream(service: ScriptedService) -> None:
