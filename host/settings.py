@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from cogreel.v1.admin_pb2 import ModelCard
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as PydanticSettingsError
 
@@ -22,7 +22,7 @@ from files import ObjectStoreSettings
 from files.fetch_guard import AllowedPlace, FetchSettings
 from gateway.settings import MAX_BODY_BYTES, GatewaySettings
 from host.certificates import authorities_file, identity_files
-from inference.profiles import EXACT, Profile
+from inference.profiles import Kernel, Profile
 from jobs.broker import BrokerSettings
 from jobs.cards import load_card
 from jobs.nats_tls import NatsTls
@@ -143,9 +143,18 @@ class Settings(BaseSettings):
     profile: Literal["exact", "fast"] = "exact"
     """How the model is run: with the numbers of the reference pipeline, or faster and a little different. It stands in
     every result."""
-    step_cache: float = Field(default=0.1, gt=0, le=1)
+    step_cache: float = Field(default=0.1, ge=0, le=1)
     """How little a step must change to be taken from the one before it, in the fast profile: more is faster and
-    differs more."""
+    differs more; 0 is without."""
+    float8: bool = False
+    """Whether the fast profile multiplies 8-bit floats, for a GPU that has them (Ada, Hopper, Blackwell): the
+    transformer then takes about 60 % of the memory. It is meant to go with COGREEL_COMPILE."""
+    compile: bool = False
+    """Whether torch compiles the transformer's blocks, in either profile: each size is slow the first time, then
+    faster. It takes a C++ compiler."""
+    attention: Kernel = "auto"
+    """What computes attention: torch's choice, FlashAttention 2, cuDNN, or the memory-efficient kernel. `bench/gpu.py`
+    tells which is fastest."""
     offload: Literal["auto", "none", "parts"] = "auto"
     """Whether the text encoder and the transformer wait in the machine's memory until their turn, for a GPU that cannot
     hold both: as the GPU's memory asks for, never, always. The videos are the same."""
@@ -208,6 +217,13 @@ class Settings(BaseSettings):
     @classmethod
     def _pauses_can_be_read(cls, value: str) -> str:
         _pauses(value)
+        return value
+
+    @field_validator("float8")
+    @classmethod
+    def _only_the_fast_profile_rounds(cls, value: bool, others: ValidationInfo) -> bool:
+        if value and others.data.get("profile") != "fast":
+            raise ValueError("takes COGREEL_PROFILE=fast: 8-bit floats are not exact")
         return value
 
     def broker(self, role: str) -> BrokerSettings:
@@ -315,7 +331,13 @@ class Settings(BaseSettings):
 
     def speed_profile(self) -> Profile:
         """How this machine's workers run their model."""
-        return Profile(step_cache=self.step_cache) if self.profile == "fast" else EXACT
+        fast = self.profile == "fast"
+        return Profile(
+            step_cache=self.step_cache if fast else 0.0,
+            float8=self.float8,
+            compiled=self.compile,
+            attention=self.attention,
+        )
 
     def device_list(self) -> list[str]:
         """The devices, in order."""

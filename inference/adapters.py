@@ -31,17 +31,29 @@ def applied(pipeline: Pipeline, lora: Lora | None) -> Iterator[None]:
         yield
         return
     tensors = _read(lora)
-    _check_fit(tensors, cast(torch.nn.Module, pipeline.transformer), lora)
+    transformer = cast(torch.nn.Module, pipeline.transformer)
+    _check_fit(tensors, transformer, lora)
     try:
         try:
             pipeline.load_lora_weights(tensors, adapter_name=_NAME)
+            _compute_as_the_rest(transformer)
         except (ValueError, RuntimeError, KeyError) as error:
             raise InputError(f"{lora.field}.path", f"the LoRA cannot be loaded: {error}") from error
         pipeline.set_adapters([_NAME], [lora.scale])
-        yield
+        # Not compiled: the adapted layers are others each time, and each rank and scale would be compiled anew.
+        with torch.compiler.set_stance("force_eager"):
+            yield
     finally:
         # Also where loading broke off half-way; the layers are then what they were, to the bit.
         pipeline.unload_lora_weights()
+
+
+def _compute_as_the_rest(transformer: torch.nn.Module) -> None:
+    """Give adapters the model's precision: beside layers of 8-bit floats PEFT leaves them in float32."""
+    precision = next(transformer.parameters()).dtype  # of the way in, which is never rounded
+    for name, parameter in transformer.named_parameters():
+        if ".lora_" in name:
+            parameter.data = parameter.data.to(precision)
 
 
 def _read(lora: Lora) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ from typing import cast
 import diffusers
 import torch
 
+from inference.acceleration import accelerate, check_profile
 from inference.cogvideox import CogVideoXModel
 from inference.device_memory import device_memory_bytes
 from inference.model import DeviceError, ModelIdentity
@@ -67,17 +68,19 @@ def load_cogvideox(
 
     Raises:
         ModelLoadError: the model is missing, incomplete, corrupt or of another kind.
-        DeviceError: there is no such device, or the model does not fit.
+        DeviceError: there is no such device, it cannot do what the profile asks for, or the model does not fit.
         ValueError: `num_frames` or a native size is not possible for this model.
     """
     quieten_libraries()
     target = _check_device(device)
+    dtype = torch.bfloat16 if target.type == "cuda" else torch.float32
+    check_profile(profile, target, dtype)
     directory = resolve_model(model, revision)
     identity = ModelIdentity(name=name, revision=revision, digest=model_digest(directory), profile=profile.name)
     try:
         loaded = getattr(diffusers, pipeline_name(directory)).from_pretrained(
             directory,
-            dtype=torch.bfloat16 if target.type == "cuda" else torch.float32,
+            dtype=dtype,
             local_files_only=True,
             use_safetensors=True,
         )
@@ -96,6 +99,7 @@ def load_cogvideox(
             pipeline.scheduler.config, timestep_spacing="trailing"
         )
         pipeline.scheduler = cast(Scheduler, recommended)
+    accelerate(pipeline.transformer, profile)
     if offload is Offload.AUTO:
         largest = max(native_sizes, key=lambda size: size.width * size.height, default=Size(720, 480))
         memory_bytes = device_memory_bytes(device) if target.type == "cuda" else sys.maxsize
@@ -105,9 +109,6 @@ def load_cogvideox(
         residence.settle(pipeline)
     except RuntimeError as error:
         raise DeviceError(f"{directory} does not go onto {device}: {error}") from error
-    if profile.step_cache:
-        cache = diffusers.FirstBlockCacheConfig(threshold=profile.step_cache)  # type: ignore[no-untyped-call]
-        pipeline.transformer.enable_cache(cache)
     pipeline.set_progress_bar_config(disable=True)
     return CogVideoXModel(
         pipeline,

@@ -58,9 +58,6 @@ class Transformer(Protocol):
 
     config: Mapping[str, int | None]
 
-    def enable_cache(self, config: object) -> None:
-        """Take from the last step what hardly changes, from the next call on."""
-
 
 class Output(Protocol):
     """What a pipeline returns."""
