@@ -55,6 +55,8 @@ class Way:
     profile: Profile = EXACT
 
 
+_COMPILED = Profile(compiled=True)
+
 WAYS = (
     Way("the card's defaults"),
     Way("guidance 1", guidance=1.0),
@@ -66,6 +68,8 @@ WAYS = (
     Way("50 steps", steps=50),
     Way("DPM, dynamic guidance", sampler=Sampler.DPM_DYNAMIC),
     *(Way(profile.name, profile=profile) for profile in map(Profile, (0.1, 0.2, 0.3, 0.6))),
+    *(Way(profile.name, profile=profile) for profile in (Profile(float8=True), Profile(0.1, float8=True))),
+    Way(_COMPILED.name, profile=_COMPILED),
     Way("64 x 96", size=Size(64, 96)),
     Way("112 x 64", size=Size(112, 64)),
     Way("64 x 48", size=Size(64, 48)),

@@ -1,9 +1,9 @@
 """What CogVideoX costs on a GPU, part by part: `python -m bench.gpu [--json FILE]`. Needs no network and no weights.
 
 Builds the full-size modules with random weights on the device and times attention kernels, matrix products, one guided
-denoising step (eager and compiled), T5, decoding, RIFE, encoding, and a whole request through the worker's own
-code. The table holds each against the fastest matrix product measured. `--small --device cpu` runs it all in little,
-to see that it runs.
+denoising step (eager, compiled, in 8-bit floats), T5, decoding, RIFE, encoding, and a whole request through the
+worker's own code. The table holds each against the fastest matrix product measured. `--small --device cpu` runs it all
+in little, to see that it runs.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cogvideox_sizes import FULL, SMALL, Extent, random_pipeline
+from inference.acceleration import accelerate
 from inference.cogvideox import CogVideoXModel
+from inference.float8 import round_weights
 from inference.model import Clip, Generation, ModelIdentity, SilentProgress
 from inference.mp4 import encode_mp4
+from inference.profiles import Profile
 from inference.quiet_libraries import quieten_libraries
 from inference.render import render
 from inference.rife import RifeWeightsError, find_rife_weights
@@ -183,12 +186,13 @@ class Step:
 
 @torch.no_grad()
 def measure_compiled(bench: Bench, transformer: Any, step: Step) -> None:
-    """The guided step with each block of the transformer compiled, which stays so."""
-    # CogVideoX names no repeated blocks of its own, which regional compilation goes by.
-    diffusers.CogVideoXTransformer3DModel._repeated_blocks = ["CogVideoXBlock"]  # type: ignore[attr-defined]
-    transformer.compile_repeated_blocks(fullgraph=True, dynamic=False)
+    """The guided step as the profiles have it: with each block compiled, then in 8-bit floats too. It stays so."""
+    accelerate(transformer, Profile(compiled=True))
     bench.time_first("guided step, compiling", step.run)
     bench.time("guided step, compiled", step.run, tflop=step.tflop)
+    round_weights(transformer)
+    bench.time_first("guided step, compiling float8", step.run)
+    bench.time("guided step, compiled, float8", step.run, tflop=step.tflop)
 
 
 def measure_request(bench: Bench, pipeline: Any, rife: Path | None, folder: Path) -> None:
