@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from cogreel.v1 import queue_pb2
@@ -25,12 +25,15 @@ _OVERLAPPING = frozenset({Stage.DECODE, Stage.INTERPOLATE, Stage.ENCODE})
 
 @dataclass(slots=True)
 class _Begun:
-    """A stage that was entered: how many of its steps are done, and when it began (monotonic seconds)."""
+    """A stage that was entered: how many of its steps are done, and since when and which step watchers are told of it
+    (monotonic seconds); until then it mostly waits for the stage before.
+    """
 
     stage: Stage
     total: int
     step: int = 0
-    at: float = field(default_factory=time.monotonic)
+    told_at: float | None = None
+    told_from: int = 0
 
 
 class AttemptProgress:
@@ -108,8 +111,11 @@ class AttemptProgress:
 
     def _tell(self, begun: _Begun) -> None:
         progress = queue_pb2.Progress(stage=_STAGES[begun.stage], step=begun.step, total=begun.total)
-        if 0 < begun.step < begun.total:
-            per_step_s = (time.monotonic() - begun.at) / begun.step
+        now = time.monotonic()
+        if begun.told_at is None:
+            begun.told_at, begun.told_from = now, begun.step
+        elif begun.told_from < begun.step < begun.total:
+            per_step_s = (now - begun.told_at) / (begun.step - begun.told_from)
             progress.eta.FromNanoseconds(int(per_step_s * (begun.total - begun.step) * 1e9))
         self._hand_over(partial(self._log.progress, progress))
 

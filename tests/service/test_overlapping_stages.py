@@ -25,3 +25,6 @@ async def test_stages_that_overlap_are_told_one_after_another_each_to_its_end(de
     for group in told.values():
         steps = [progress.step for progress in group]
         assert steps == sorted(set(steps))
+    # Until decoding is done interpolation waits for it: its pace is known from then on.
+    assert told[queue_pb2.STAGE_INTERPOLATE][0].step > 0
+    assert not told[queue_pb2.STAGE_INTERPOLATE][0].HasField("eta")
