@@ -1,7 +1,8 @@
 """How well the small model does what prompts say, and what each way to go faster costs: `python -m bench.adherence`.
 
 Generates clips of held-out prompts by one model in several ways, has the pixel checker judge them, and
-compares each clip with that of the card's defaults (PSNR over all pixels). `--sheet FILE` writes a contact sheet.
+compares each clip with that of the card's defaults (PSNR over all pixels, SSIM as Wang et al. 2004 have it, by frame).
+`--sheet FILE` writes a contact sheet.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import cast
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from inference.cogvideox import CogVideoXModel
 from inference.cogvideox_loading import Sampler
@@ -95,13 +97,17 @@ def measure(way: Way, samples: list[Sample], exact: list[Frames] | None) -> tupl
     found = shares(samples, verdicts)
     cells = [f"{100 * share:.0f} %" for share in found.values()]
     pairs = zip(clips, exact or [], strict=False)
-    near = [psnr(clip, other) for clip, other in pairs if clip.shape == other.shape]
-    cells.append(f"{np.mean(near):.1f}" if near else "")
+    near = [(psnr(clip, other), ssim(clip, other)) for clip, other in pairs if clip.shape == other.shape]
+    cells += (
+        [f"{np.mean([pair[0] for pair in near]):.1f}", f"{np.mean([pair[1] for pair in near]):.3f}"]
+        if near
+        else [""] * 2
+    )
     cells.append(f"{seconds:.2f} s")
     if exact is None:
         moves = ", ".join(f"{motion} {100 * share:.0f} %" for motion, share in by_motion(samples, verdicts).items())
         print(f"Motions at the card's defaults: {moves}.\n")
-        print(f"| way | {' | '.join(found)} | PSNR | a clip |\n|{' --- |' * (len(cells) + 1)}")
+        print(f"| way | {' | '.join(found)} | PSNR | SSIM | a clip |\n|{' --- |' * (len(cells) + 1)}")
     return f"| {way.name} | {' | '.join(cells)} |", clips
 
 
@@ -122,6 +128,13 @@ def psnr(frames: Frames, exact: Frames) -> float:
     """Peak signal-to-noise ratio in dB, at most 99."""
     error = float(np.mean((frames.astype(np.float32) - exact.astype(np.float32)) ** 2))
     return 99.0 if error == 0 else min(99.0, float(10 * np.log10(255**2 / error)))
+
+
+def ssim(frames: Frames, exact: Frames) -> float:
+    """Structural similarity: 1 where nothing differs."""
+    one, other = (torch.from_numpy(clip).permute(0, 3, 1, 2).float() for clip in (frames, exact))
+    found = structural_similarity_index_measure(one, other, data_range=255.0)
+    return float(cast(torch.Tensor, found))
 
 
 def negative_prompts(model: CogVideoXModel, clips: int) -> str:
