@@ -29,7 +29,7 @@ from training.scenes import ALONG, Motion, Scene, draw_scene
 
 DEFAULT_SIZE = Size(96, 64)
 DEFAULT_STEPS = 20
-DEFAULT_GUIDANCE = 2.0
+DEFAULT_GUIDANCE = 3.0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The small model: colours and motions are as its prompt says, as pixels tell, and every setting means something."""
+"""The small model: it shows what its prompt says, as pixels tell, and every setting means something."""
 
 from __future__ import annotations
 
@@ -61,14 +61,15 @@ def test_every_documented_size_keeps_its_shape(preset: str) -> None:
 
 
 @pytest.mark.long
-def test_colors_and_motions_of_prompts_that_it_never_saw_are_right(model: VideoModel) -> None:
+def test_what_it_shows_of_prompts_that_it_never_saw_is_mostly_right(model: VideoModel) -> None:
     samples = held_out_samples(14, seed=7)
     found = shares(samples, [judge(clip_of(model, sample.prompt, sample.seed), sample.scene) for sample in samples])
-    # Shapes are not held to anything yet: docs/small-model.md says how rough they are.
+    # Of so few clips, somewhat less than docs/small-model.md has of a hundred.
     assert found["background"] >= 0.95
-    assert found["color"] >= 0.85
+    assert found["color"] >= 0.95
     assert found["direction"] >= 0.85
-    assert found["motion"] >= 0.6
+    assert found["motion"] >= 0.75
+    assert found["shape"] >= 0.65
 
 
 @pytest.mark.parametrize("size", SMALL_NATIVE_SIZES)

@@ -56,7 +56,7 @@ def test_a_bare_prompt_gets_the_hosted_models_defaults(name: str) -> None:
     assert text.HasField("negative_prompt")
     assert text.negative_prompt == ""
     # The small model has the hosted schema, but steps and guidance that suit it.
-    assert (text.num_inference_steps, text.guidance_scale) == ((20, 2) if name == "cogreel-small" else (50, 7))
+    assert (text.num_inference_steps, text.guidance_scale) == ((20, 3) if name == "cogreel-small" else (50, 7))
     assert text.use_rife is True
     assert text.export_fps == 16
     assert text.prompt == "a garden"
