@@ -12,6 +12,10 @@ from torch.nn import functional
 from training.latents import EncodedScenes
 from training.transformer import BATCH, Pipeline, captions_of, draw_noise, draw_timesteps, fit, predict
 
+_DETAILS = 0.35
+"""The share of the steps after which most show clips with less noise: the shape is in the picture, and its outline is
+what remains to be kept."""
+
 
 def picture_pipeline(pipeline: Pipeline) -> Pipeline:
     """Widen a trained model's transformer by the channels of a picture, which count nothing yet.
@@ -58,7 +62,7 @@ def train_on_pictures(
         clean = data[number].latents[torch.from_numpy(places)].to(device)
         beside = torch.zeros_like(clean)
         beside[:, :1] = pictures[number][torch.from_numpy(places)].to(device)
-        noise, timesteps = draw_noise(lot, clean), draw_timesteps(lot, BATCH)
+        noise, timesteps = draw_noise(lot, clean), draw_timesteps(lot, BATCH, details=step >= _DETAILS * steps)
         predicted, target = predict(pipeline, clean, noise, timesteps, captions, beside=beside)
         return functional.mse_loss(predicted, target)
 

@@ -69,7 +69,7 @@ def train_on_siblings(
             places = lot.integers(len(part.scenes), size=BATCH)
             captions = captions_of([part.scenes[place] for place in places], lot)
             clean = part.latents[torch.from_numpy(places)].to(device)
-            timesteps = _timesteps(lot, BATCH, details=details)
+            timesteps = draw_timesteps(lot, BATCH, details=details)
             predicted, target = predict(pipeline, clean, draw_noise(lot, clean), timesteps, captions)
             return functional.mse_loss(predicted, target)
         count = BATCH // _SIBLINGS
@@ -77,17 +77,13 @@ def train_on_siblings(
         captions = captions_of([scenes[place] for place in places], lot)
         clean = latents[torch.from_numpy(places)].to(device)
         noise = draw_noise(lot, clean[::_SIBLINGS]).repeat_interleave(_SIBLINGS, dim=0)
-        timesteps = _timesteps(lot, count, details=details).repeat(_SIBLINGS)
+        timesteps = draw_timesteps(lot, count, details=details).repeat(_SIBLINGS)
         predicted, target = predict(pipeline, clean, noise, timesteps, captions)
         error = (predicted - target).reshape(count, _SIBLINGS, *clean.shape[1:])
         in_common = error.mean(1, keepdim=True)
         return in_common.square().mean() + _DIFFERENCE * (error - in_common).square().mean()
 
     fit(pipeline, loss_at, name="siblings", steps=steps, checkpoint=checkpoint, learning_rate=learning_rate)
-
-
-def _timesteps(lot: np.random.Generator, count: int, *, details: bool) -> npt.NDArray[np.int64]:
-    return draw_timesteps(lot, count, early=0.25, others_below=800) if details else draw_timesteps(lot, count)
 
 
 def _families(scenes: list[Scene], trait: str) -> list[list[int]]:

@@ -123,10 +123,12 @@ def captions_of(scenes: list[Scene], lot: np.random.Generator) -> list[str]:
     return ["" if lot.random() < _WITHOUT_CAPTION else caption(scene, lot) for scene in scenes]
 
 
-def draw_timesteps(
-    lot: np.random.Generator, count: int, *, early: float = 0.5, others_below: int = 1000
-) -> npt.NDArray[np.int64]:
-    """Draw time steps: the share `early` of them where noise hides nearly all, and what a clip shows is decided."""
+def draw_timesteps(lot: np.random.Generator, count: int, *, details: bool = False) -> npt.NDArray[np.int64]:
+    """Draw time steps, half of them where noise hides nearly all, and what a clip shows is decided.
+
+    For `details` only a quarter, and the others where outlines are drawn.
+    """
+    early, others_below = (0.25, 800) if details else (0.5, 1000)
     decisive = lot.random(count) < early
     drawn = np.where(decisive, lot.integers(900, 1000, count), lot.integers(0, others_below, count))
     return drawn.astype(np.int64)
