@@ -23,7 +23,7 @@ SMALL_DIRECTORY = Path(__file__).with_name("cogreel_small")
 SMALL_I2V_NAME = "cogreel-small-i2v"
 """The name of its variant that begins with a picture, as CogVideoX-5B-I2V is one of CogVideoX-5B."""
 
-SMALL_I2V_REVISION = "pictures-1"
+SMALL_I2V_REVISION = "pictures-2"
 """The variant's revision."""
 
 SMALL_I2V_DIRECTORY = Path(__file__).with_name("cogreel_small_i2v")
