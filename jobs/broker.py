@@ -10,7 +10,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TypeVar
@@ -108,11 +108,17 @@ class Broker:
 
     async def __aenter__(self) -> Self:
         connecting = asyncio.create_task(self._connect(), name="connecting to NATS")
-        await asyncio.wait({connecting}, timeout=CONNECT_WITHIN_S)
-        if not connecting.done():
-            await end_task(connecting)
-            raise BrokerUnavailableError(f"cannot connect to NATS within {CONNECT_WITHIN_S:g} s: {self._last_error}")
-        connecting.result()
+        async with AsyncExitStack() as unless_connected:
+            # A client that got as far as a connection would otherwise make it anew for ever.
+            unless_connected.push_async_callback(self._close)
+            unless_connected.push_async_callback(end_task, connecting)
+            await asyncio.wait({connecting}, timeout=CONNECT_WITHIN_S)
+            if not connecting.done():
+                raise BrokerUnavailableError(
+                    f"cannot connect to NATS within {CONNECT_WITHIN_S:g} s: {self._last_error}"
+                )
+            connecting.result()
+            unless_connected.pop_all()
         return self
 
     async def _connect(self) -> None:
@@ -140,11 +146,11 @@ class Broker:
         except OSError as error:
             raise BrokerUnavailableError(f"cannot speak TLS to NATS: {error}") from error
         try:
-            self.nc = await nats.connect(
+            await self.nc.connect(
                 servers=self.settings.url.split(","),
                 name=self.settings.name,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=0.25,
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds that it sleeps: parts will do
                 connect_timeout=2,
                 allow_reconnect=True,
                 ping_interval=5,
@@ -170,17 +176,16 @@ class Broker:
 
     async def _check_inbox(self) -> None:
         """Find out now that answers cannot arrive, if so: each would be waited for in vain."""
-        try:
-            subscription = await self.nc.subscribe(self.nc.new_inbox())
-            await self.check_subscriptions()
-            await subscription.unsubscribe()
-        except BrokerUnavailableError:
-            await self.nc.close()
-            raise
+        subscription = await self.nc.subscribe(self.nc.new_inbox())
+        await self.check_subscriptions()
+        await subscription.unsubscribe()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
         self._closing = True
         if not self.nc.is_closed:
             try:
