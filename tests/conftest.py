@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Literal
 
+import hypothesis  # noqa: F401 - else its plugin imports it at the end, where Python 3.11 may fail to parse it
 import pytest
 import pytest_asyncio
 
