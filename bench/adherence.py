@@ -57,7 +57,12 @@ class Way:
     profile: Profile = EXACT
 
 
-_COMPILED = Profile(compiled=True)
+_PROFILES = (
+    *(Profile(step_cache) for step_cache in (0.1, 0.2, 0.3, 0.6)),
+    Profile(float8=True),
+    Profile(0.1, float8=True),
+    Profile(compiled=True),
+)
 
 WAYS = (
     Way("the card's defaults"),
@@ -69,9 +74,7 @@ WAYS = (
     Way("8 steps", steps=8),
     Way("50 steps", steps=50),
     Way("DPM, dynamic guidance", sampler=Sampler.DPM_DYNAMIC),
-    *(Way(profile.name, profile=profile) for profile in map(Profile, (0.1, 0.2, 0.3, 0.6))),
-    *(Way(profile.name, profile=profile) for profile in (Profile(float8=True), Profile(0.1, float8=True))),
-    Way(_COMPILED.name, profile=_COMPILED),
+    *(Way(profile.name, profile=profile) for profile in _PROFILES),
     Way("64 x 96", size=Size(64, 96)),
     Way("112 x 64", size=Size(112, 64)),
     Way("64 x 48", size=Size(64, 48)),
@@ -98,11 +101,8 @@ def measure(way: Way, samples: list[Sample], exact: list[Frames] | None) -> tupl
     cells = [f"{100 * share:.0f} %" for share in found.values()]
     pairs = zip(clips, exact or [], strict=False)
     near = [(psnr(clip, other), ssim(clip, other)) for clip, other in pairs if clip.shape == other.shape]
-    cells += (
-        [f"{np.mean([pair[0] for pair in near]):.1f}", f"{np.mean([pair[1] for pair in near]):.3f}"]
-        if near
-        else [""] * 2
-    )
+    nearness = np.mean(near, axis=0) if near else None
+    cells += ["", ""] if nearness is None else [f"{nearness[0]:.1f}", f"{nearness[1]:.3f}"]
     cells.append(f"{seconds:.2f} s")
     if exact is None:
         moves = ", ".join(f"{motion} {100 * share:.0f} %" for motion, share in by_motion(samples, verdicts).items())

@@ -28,7 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cogvideox_sizes import FULL, SMALL, Extent, random_pipeline
-from inference.acceleration import accelerate
+from inference.acceleration import BACKENDS, accelerate
 from inference.cogvideox import CogVideoXModel
 from inference.float8 import round_weights
 from inference.model import Clip, Generation, ModelIdentity, SilentProgress
@@ -40,12 +40,7 @@ from inference.rife import RifeWeightsError, find_rife_weights
 from inference.rife.interpolate import Interpolator
 from inference.streaming_decode import decode_chunks
 
-KERNELS = {
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "cudnn": SDPBackend.CUDNN_ATTENTION,
-    "efficient": SDPBackend.EFFICIENT_ATTENTION,
-    "math": SDPBackend.MATH,
-}
+KERNELS = {**BACKENDS, "math": SDPBackend.MATH}
 
 
 @dataclass

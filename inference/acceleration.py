@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from functools import wraps
 from typing import Any
 
@@ -13,13 +14,15 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from inference.float8 import CAPABILITY, round_weights
 from inference.model import DeviceError
-from inference.profiles import Kernel, Profile
+from inference.profiles import Profile
 
-_BACKENDS: dict[Kernel, SDPBackend] = {
+BACKENDS: Mapping[str, SDPBackend] = {
     "flash": SDPBackend.FLASH_ATTENTION,
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
 }
+"""What torch calls the attention kernels that a profile may name."""
+
 _HEAD_WIDTH = 64  # of every CogVideoX, and of the small model too
 _MOST_SHAPES = 128
 """How often a block may be compiled: for each size twice, since the first block gets its input in another layout, and
@@ -42,7 +45,7 @@ def check_profile(profile: Profile, device: torch.device, dtype: torch.dtype) ->
     if profile.attention != "auto":
         try:
             token = torch.zeros(1, 1, 16, _HEAD_WIDTH, device=device, dtype=dtype)
-            with sdpa_kernel(_BACKENDS[profile.attention]):
+            with sdpa_kernel(BACKENDS[profile.attention]):
                 scaled_dot_product_attention(token, token, token)
         except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
             raise DeviceError(str(error)) from error
@@ -73,7 +76,7 @@ def accelerate(transformer: Any, profile: Profile) -> None:
             diffusers.FirstBlockCacheConfig(threshold=profile.step_cache)  # type: ignore[no-untyped-call]
         )
     if profile.attention != "auto":
-        _choose(transformer, _BACKENDS[profile.attention])
+        _choose(transformer, BACKENDS[profile.attention])
 
 
 def _choose(transformer: Any, backend: SDPBackend) -> None:

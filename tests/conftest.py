@@ -17,7 +17,7 @@ from host.engines import EmbeddedS3
 from tests.brokers import NatsServers, servers_in
 from tests.deployment import Deployment, store_in
 
-# Two processes of tests on two cores: threads of torch that wait for each other would spin, and take turns at it.
+# Several processes of tests on two cores: threads of torch that wait for each other would spin, and take turns at it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and their children with them: tests of Ctrl-C

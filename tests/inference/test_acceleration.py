@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from inference.acceleration import accelerate, check_profile
+from inference.adapters import applied
 from inference.cogvideox import CogVideoXModel
 from inference.float8 import Float8Linear
 from inference.model import CancelledError, DeviceError, Frames, Generation, Lora, Stage
@@ -78,14 +79,10 @@ def test_float8_shows_the_same_clip_a_little_different(rounded: CogVideoXModel, 
 
 def test_a_cancelled_request_leaves_nothing_behind_in_float8(rounded: CogVideoXModel) -> None:
     expected = frames_of(rounded)
-    with pytest.raises(CancelledError):
-        frames_after_cancelling(rounded)
-    np.testing.assert_array_equal(frames_of(rounded), expected)
-
-
-def frames_after_cancelling(model: CogVideoXModel) -> Frames:
     other = replace(GENERATION, prompt="A green star spins.", seed=3)
-    return model.generate(other, RecordingProgress(cancel_at=(Stage.DENOISE, 3))).frames()
+    with pytest.raises(CancelledError):
+        rounded.generate(other, RecordingProgress(cancel_at=(Stage.DENOISE, 3)))
+    np.testing.assert_array_equal(frames_of(rounded), expected)
 
 
 def test_loras_go_with_float8(rounded: CogVideoXModel, tmp_path: Path) -> None:
@@ -95,6 +92,17 @@ def test_loras_go_with_float8(rounded: CogVideoXModel, tmp_path: Path) -> None:
     np.testing.assert_array_equal(frames_of(rounded), plain)
 
 
+def test_adapters_have_the_model_s_precision_beside_8_bit_layers(small_model_directory: Path, tmp_path: Path) -> None:
+    pipeline = diffusers.CogVideoXPipeline.from_pretrained(  # type: ignore[no-untyped-call]
+        small_model_directory, dtype=torch.bfloat16
+    )
+    accelerate(pipeline.transformer, FLOAT8)
+    with applied(pipeline, Lora(path_of(tmp_path), 1.0)):
+        adapters = {name: part.dtype for name, part in pipeline.transformer.named_parameters() if ".lora_" in name}
+    assert adapters
+    assert set(adapters.values()) == {torch.bfloat16}
+
+
 def path_of(folder: Path) -> Path:
     path = folder / "lora.safetensors"
     path.write_bytes(lora())
@@ -102,7 +110,7 @@ def path_of(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_rounded_layer_multiplies_nearly_as_before_in_a_quarter_of_the_bytes(dtype: torch.dtype) -> None:
+def test_a_rounded_layer_multiplies_nearly_as_before_with_a_byte_a_weight(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     layer = torch.nn.Linear(64, 48, dtype=dtype)
     values = torch.randn(3, 5, 64, dtype=dtype)
@@ -137,10 +145,19 @@ def test_a_kernel_that_the_device_does_not_have_is_told_at_the_start(kernel: Ker
         check_profile(Profile(attention=kernel), torch.device("cpu"), torch.float32)
 
 
+Compiling = Callable[[str], CogVideoXModel]
+
+
 @pytest.fixture
-def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CogVideoXModel]:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
-    yield load_small_model(profile=Profile(step_cache=0.05, compiled=True))
+def compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compiling]:
+    """Loads a model that is compiled anew, into a cache of that name."""
+
+    def load(cache: str) -> CogVideoXModel:
+        torch.compiler.reset()
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / cache))
+        return load_small_model(profile=Profile(step_cache=0.05, compiled=True))
+
+    yield load
     torch.compiler.reset()
 
 
@@ -151,8 +168,8 @@ def compilations() -> int:
 @pytest.mark.long
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles by way of a C++ compiler")
-def test_compiled_blocks_compute_the_same_and_leave_loras_alone(compiled: CogVideoXModel, tmp_path: Path) -> None:
-    cached = load_small_model(profile=Profile(step_cache=0.05))
+def test_compiled_blocks_compute_the_same_and_leave_loras_alone(compiling: Compiling, tmp_path: Path) -> None:
+    compiled, cached = compiling("first"), load_small_model(profile=Profile(step_cache=0.05))
     plain = replace(GENERATION, width=64, height=48, num_inference_steps=3)
     before = compilations()
     clip = frames_of(compiled, plain)
@@ -163,6 +180,7 @@ def test_compiled_blocks_compute_the_same_and_leave_loras_alone(compiled: CogVid
     np.testing.assert_array_equal(frames_of(compiled, adapted), frames_of(cached, adapted))
     np.testing.assert_array_equal(frames_of(compiled, plain), clip)
     assert compilations() == compiled_once
+    np.testing.assert_array_equal(frames_of(compiling("second"), plain), clip)
 
 
 def test_a_machine_that_cannot_compile_says_so_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
