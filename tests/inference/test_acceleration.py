@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from torch._inductor.utils import fresh_cache
 
 from inference.acceleration import accelerate, check_profile
 from inference.adapters import applied
@@ -145,19 +147,12 @@ def test_a_kernel_that_the_device_does_not_have_is_told_at_the_start(kernel: Ker
         check_profile(Profile(attention=kernel), torch.device("cpu"), torch.float32)
 
 
-Compiling = Callable[[str], CogVideoXModel]
-
-
-@pytest.fixture
-def compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Compiling]:
-    """Loads a model that is compiled anew, into a cache of that name."""
-
-    def load(cache: str) -> CogVideoXModel:
-        torch.compiler.reset()
-        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / cache))
-        return load_small_model(profile=Profile(step_cache=0.05, compiled=True))
-
-    yield load
+@contextmanager
+def compiled_anew() -> Iterator[CogVideoXModel]:
+    """A compiled model that finds nothing which was compiled before."""
+    torch.compiler.reset()
+    with fresh_cache():
+        yield load_small_model(profile=Profile(step_cache=0.05, compiled=True))
     torch.compiler.reset()
 
 
@@ -168,19 +163,21 @@ def compilations() -> int:
 @pytest.mark.long
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles by way of a C++ compiler")
-def test_compiled_blocks_compute_the_same_and_leave_loras_alone(compiling: Compiling, tmp_path: Path) -> None:
-    compiled, cached = compiling("first"), load_small_model(profile=Profile(step_cache=0.05))
+def test_compiled_blocks_compute_the_same_and_leave_loras_alone(tmp_path: Path) -> None:
+    cached = load_small_model(profile=Profile(step_cache=0.05))
     plain = replace(GENERATION, width=64, height=48, num_inference_steps=3)
-    before = compilations()
-    clip = frames_of(compiled, plain)
-    assert difference(clip, frames_of(cached, plain)) < 0.5
-    compiled_once = compilations()
-    assert compiled_once > before
     adapted = replace(plain, lora=Lora(path_of(tmp_path), 1.0))
-    np.testing.assert_array_equal(frames_of(compiled, adapted), frames_of(cached, adapted))
-    np.testing.assert_array_equal(frames_of(compiled, plain), clip)
-    assert compilations() == compiled_once
-    np.testing.assert_array_equal(frames_of(compiling("second"), plain), clip)
+    before = compilations()
+    with compiled_anew() as compiled:
+        clip = frames_of(compiled, plain)
+        assert difference(clip, frames_of(cached, plain)) < 0.5
+        compiled_once = compilations()
+        assert compiled_once > before
+        np.testing.assert_array_equal(frames_of(compiled, adapted), frames_of(cached, adapted))
+        np.testing.assert_array_equal(frames_of(compiled, plain), clip)
+        assert compilations() == compiled_once
+    with compiled_anew() as again:
+        np.testing.assert_array_equal(frames_of(again, plain), clip)
 
 
 def test_a_machine_that_cannot_compile_says_so_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
